@@ -1,0 +1,89 @@
+"""Every error sparseret raises on purpose. Each message names what is wrong, where, and the remedy."""
+
+from __future__ import annotations
+
+__all__ = [
+    "ConfigurationError",
+    "CorruptIndexError",
+    "DatasetError",
+    "DocumentError",
+    "DuplicateIdError",
+    "FilterError",
+    "IncompatibleIndexError",
+    "IndexExistsError",
+    "IndexLockedError",
+    "IndexNotFoundError",
+    "MissingExtraError",
+    "SparseretError",
+    "StorageError",
+    "VectorError",
+]
+
+
+class SparseretError(Exception):
+    """Base of all errors of this package; catch it to catch them all."""
+
+
+class ConfigurationError(SparseretError, ValueError):
+    """An option that does not exist or a value it cannot take; the message lists what can."""
+
+
+class VectorError(SparseretError, ValueError):
+    """Vectors that no index can hold: NaN, wrong dimension, duplicate columns, overflow, ..."""
+
+
+class DocumentError(SparseretError, ValueError):
+    """A document or an input line that cannot be read; the message gives file, line and reason."""
+
+
+class DuplicateIdError(DocumentError):
+    """A document id that the index, or the same input, already has."""
+
+
+class FilterError(SparseretError, ValueError):
+    """A metadata filter that does not parse; the message points at the offending character."""
+
+
+class DatasetError(SparseretError, ValueError):
+    """An evaluation dataset that is absent, incomplete or fails its checksum."""
+
+
+class MissingExtraError(SparseretError, ImportError):
+    """An optional dependency is absent.
+
+    Args:
+        package: the distribution that could not be imported.
+        extra: the extra of sparseret that installs it.
+        purpose: what it was needed for, as it reads after "needed for".
+    """
+
+    def __init__(self, package: str, extra: str, purpose: str) -> None:
+        super().__init__(
+            f"{package} is needed for {purpose}; install it with: pip install 'sparseret[{extra}]'"
+        )
+        self.package = package
+        self.extra = extra
+
+
+class StorageError(SparseretError, OSError):
+    """The file system refused: disk full, permissions, I/O error. What was committed is intact."""
+
+
+class IndexNotFoundError(StorageError):
+    """No index at the given path."""
+
+
+class IndexExistsError(StorageError):
+    """An index is already at the path where a new one was to be created."""
+
+
+class IndexLockedError(StorageError):
+    """Another process or object is writing to the index."""
+
+
+class CorruptIndexError(SparseretError):
+    """A file of the index is truncated, altered or foreign."""
+
+
+class IncompatibleIndexError(SparseretError):
+    """The index is sound but not for this use: newer format, or vectors of another space."""

@@ -1,0 +1,130 @@
+"""What the native kernels mean, in plain NumPy. Slow, short, and the thing tests compare with."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sparseret.kernels import WINDOW_BITS, Codebook, Postings, Ranking, Rows
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
+
+__all__ = ["count_terms", "invert", "make_codebook", "search"]
+
+
+def search(
+    documents: csr_array,
+    queries: csr_array,
+    k: int,
+    *,
+    allowed: NDArray[np.bool_] | None = None,
+) -> Ranking:
+    """Exact top-k by dot product.
+
+    The score of a document is the float32 sum, over the query's columns in ascending order, of
+    the float32 products of weights: the order and arithmetic of scipy's CSR product. A document
+    is a hit if it shares a column with the query, whatever its score. Higher scores come first,
+    then lower rows.
+
+    Args:
+        documents: canonical CSR, shape (n_docs, dim).
+        queries: canonical CSR, shape (n_queries, dim).
+        k: at most this many rows a query.
+        allowed: rows that may be returned, bool, shape (n_docs,); None for all.
+    """
+    by_column = documents.tocsc()
+    ptr, rows, scores = [0], [], []
+    for q in range(queries.shape[0]):
+        score = np.zeros(documents.shape[0], dtype=np.float32)
+        matched = np.zeros(documents.shape[0], dtype=bool)
+        for i in range(queries.indptr[q], queries.indptr[q + 1]):
+            column = queries.indices[i]
+            inside = slice(by_column.indptr[column], by_column.indptr[column + 1])
+            score[by_column.indices[inside]] += queries.data[i] * by_column.data[inside]
+            matched[by_column.indices[inside]] = True
+        if allowed is not None:
+            matched &= allowed
+        hits = np.flatnonzero(matched)
+        hits = hits[np.lexsort((hits, -score[hits]))][:k]
+        rows.append(hits.astype(np.int64))
+        scores.append(score[hits])
+        ptr.append(ptr[-1] + len(hits))
+    return Ranking(
+        np.array(ptr, dtype=np.int64),
+        np.concatenate([np.empty(0, np.int64), *rows]),
+        np.concatenate([np.empty(0, np.float32), *scores]),
+    )
+
+
+def invert(
+    row_ptr: NDArray[np.int64],
+    columns: NDArray[np.int32],
+    values: NDArray[Any],
+    window_bits: int = WINDOW_BITS,
+) -> Postings:
+    """Sort (row, column, value) triples by column, then row; start a block where the window of
+    ``2**window_bits`` rows changes.
+    """
+    rows = np.repeat(np.arange(len(row_ptr) - 1), np.diff(row_ptr))
+    order = np.lexsort((rows, columns))
+    rows, columns, values = rows[order], columns[order], values[order]
+    windows = rows >> window_bits
+    fresh = np.ones(len(rows), dtype=bool)
+    fresh[1:] = (columns[1:] != columns[:-1]) | (windows[1:] != windows[:-1])
+    starts = np.flatnonzero(fresh)
+    distinct, blocks_per_column = np.unique(columns[starts], return_counts=True)
+    return Postings(
+        columns=distinct.astype(np.int32),
+        column_ptr=np.concatenate(([0], np.cumsum(blocks_per_column))).astype(np.uint32),
+        block_window=windows[starts].astype(np.uint16),
+        block_ptr=np.append(starts, len(rows)).astype(np.uint32),
+        docs=(rows & ((1 << window_bits) - 1)).astype(np.uint16),
+        values=values,
+    )
+
+
+def make_codebook(
+    row_ptr: NDArray[np.int64],
+    values: NDArray[np.float32],
+    lengths: NDArray[np.float32] | None,
+    limit: int,
+) -> Codebook | None:
+    """Distinct (value, length of its row) pairs in ascending order of their bit patterns."""
+    if lengths is None:
+        lengths = np.zeros(len(row_ptr) - 1, dtype=np.float32)
+    length_of = np.repeat(lengths, np.diff(row_ptr))
+    keys = values.view(np.uint32).astype(np.uint64) << np.uint64(32) | length_of.view(np.uint32)
+    distinct, codes = np.unique(keys, return_inverse=True)
+    if len(distinct) > limit:
+        return None
+    return Codebook(
+        codes=codes.astype(np.uint32),
+        values=(distinct >> np.uint64(32)).astype(np.uint32).view(np.float32),
+        lengths=(distinct & np.uint64(0xFFFFFFFF)).astype(np.uint32).view(np.float32),
+    )
+
+
+def count_terms(
+    run_ptr: NDArray[np.int64], tokens: NDArray[np.int32], weights: NDArray[np.float64]
+) -> Rows:
+    """``value[document, column] = sum over fields f of weights[f] * count of column in f``."""
+    n_fields = len(weights)
+    indptr, columns, values = [0], [], []
+    for document in range((len(run_ptr) - 1) // n_fields):
+        row: dict[int, float] = {}
+        for field in range(n_fields):
+            run = document * n_fields + field
+            for token in tokens[run_ptr[run] : run_ptr[run + 1]]:
+                if token >= 0:
+                    row[int(token)] = row.get(int(token), 0.0) + weights[field]
+        columns.extend(sorted(row))
+        values.extend(row[column] for column in sorted(row))
+        indptr.append(len(columns))
+    return Rows(
+        np.array(indptr, dtype=np.int64),
+        np.array(columns, dtype=np.int32),
+        np.array(values, dtype=np.float32),
+    )

@@ -1,0 +1,147 @@
+"""What an encoder and an index must offer, and nothing else.
+
+These are structural types: a class satisfies them by having the members, not by inheriting.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sparseret.documents import Document
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
+
+__all__ = [
+    "CollectionEncoder",
+    "Encoder",
+    "Hits",
+    "Index",
+    "Statistics",
+    "Vocabulary",
+    "Weighting",
+]
+
+
+class Hits(NamedTuple):
+    """Top-k results, one entry a query, best first; ties in insertion order.
+
+    A row holds fewer than k entries where fewer documents share a term with the query.
+    """
+
+    ids: list[list[str]]
+    """Document ids, one list a query."""
+    scores: list[NDArray[np.float32]]
+    """Scores parallel to ``ids``, float32."""
+
+
+@runtime_checkable
+class Encoder(Protocol):
+    """Turns texts into sparse vectors, shape (n, dim), whose dot product scores a document."""
+
+    @property
+    def dim(self) -> int | None:
+        """Number of columns; None while it grows with the vocabulary."""
+
+    @property
+    def signed(self) -> bool:
+        """Whether vectors may hold negative values."""
+
+    @property
+    def space(self) -> str:
+        """Stable id of the vector space: method, parameters, weights digest."""
+
+    def encode_documents(
+        self, documents: Sequence[Document | str], *, show_progress: bool = False
+    ) -> csr_array:
+        """Document vectors, float32, shape (len(documents), dim)."""
+
+    def encode_queries(
+        self, queries: Sequence[str], *, show_progress: bool = False
+    ) -> csr_array:
+        """Query vectors, float32, shape (len(queries), dim)."""
+
+    def term(self, column: int) -> str:
+        """The word behind a column, for explanation."""
+
+    def save(self, path: str | Path) -> None:
+        """Write the encoder to a folder."""
+
+
+class Statistics(Protocol):
+    """Counts over the live documents of a collection."""
+
+    @property
+    def n_documents(self) -> int:
+        """Number of documents, empty ones included."""
+
+    @property
+    def mean_length(self) -> float:
+        """Mean over documents of the sum of the stored values; 0.0 for an empty collection."""
+
+    def document_frequencies(self, columns: NDArray[np.int32]) -> NDArray[np.int64]:
+        """Number of documents that hold each column, shape of ``columns``."""
+
+
+class Vocabulary(Protocol):
+    """A two-way map between terms and columns that only ever grows."""
+
+    def __len__(self) -> int: ...
+
+    def columns(self, terms: Sequence[str], *, add: bool = False) -> NDArray[np.int32]:
+        """Column of each term, -1 where unknown; with ``add``, unknown terms get the next ones."""
+
+    def term(self, column: int) -> str:
+        """The term of a column. Raises KeyError where there is none."""
+
+
+@runtime_checkable
+class Weighting(Protocol):
+    """Turns stored values to weights under collection statistics, at search time.
+
+    An index of plain vectors has none: the stored value is the weight.
+    """
+
+    def weigh(
+        self, values: NDArray[np.float32], lengths: NDArray[np.float32], mean_length: float
+    ) -> NDArray[np.float32]:
+        """Weight of each stored value in a document whose values sum to ``lengths``; elementwise.
+
+        Must be non-zero and finite for every positive value.
+        """
+
+
+@runtime_checkable
+class CollectionEncoder(Encoder, Weighting, Protocol):
+    """An encoder whose weights depend on the collection, as BM25's do.
+
+    What an index stores of it is *counts*; they become weights at search time (:meth:`weigh`),
+    under the statistics of that moment, so additions and deletions never leave stale weights.
+    """
+
+    def count_documents(
+        self, documents: Sequence[Document | str], *, show_progress: bool = False
+    ) -> csr_array:
+        """Stored vectors: non-negative counts, shape (n, dim); grows the vocabulary."""
+
+    def bind(self, vocabulary: Vocabulary, statistics: Statistics) -> CollectionEncoder:
+        """The same encoder over another vocabulary and collection; this one is unchanged."""
+
+
+class Index(Protocol):
+    """Keeps vectors under string ids and finds the nearest by dot product."""
+
+    def add(self, ids: Sequence[str], vectors: csr_array) -> None: ...
+
+    def delete(self, ids: Sequence[str]) -> int: ...
+
+    def commit(self) -> None: ...
+
+    def search(
+        self, vectors: csr_array, k: int, *, allow: NDArray[np.int64] | None = None
+    ) -> Hits: ...
