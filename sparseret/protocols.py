@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,6 +43,18 @@ class Hits(NamedTuple):
 @runtime_checkable
 class Encoder(Protocol):
     """Turns texts into sparse vectors, shape (n, dim), whose dot product scores a document."""
+
+    @property
+    def name(self) -> str:
+        """Name in the registry (:mod:`sparseret.registry`)."""
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """JSON values from which the registry can make the encoder again."""
+
+    @property
+    def description(self) -> str:
+        """One line for people: method and main parameters."""
 
     @property
     def dim(self) -> int | None:

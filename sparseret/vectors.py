@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sparseret import kernels
 from sparseret.errors import VectorError
 
 if TYPE_CHECKING:
@@ -55,6 +56,19 @@ def check(vectors: object, *, dim: int | None = None, signed: bool = True) -> cs
     """
     from scipy.sparse import csr_array, issparse
 
+    if (
+        isinstance(vectors, csr_array)
+        and len(vectors.shape) == 2
+        and dim in (None, vectors.shape[1])
+        and vectors.indptr.dtype == np.int64
+        and vectors.indices.dtype == np.int32
+        and vectors.data.dtype == np.float32
+        and len(vectors.indptr) == vectors.shape[0] + 1
+        and kernels.is_canonical(
+            vectors.indptr, vectors.indices, vectors.data, vectors.shape[1], signed=signed
+        )
+    ):
+        return vectors  # the common case, in one pass
     if issparse(vectors):
         source: Any = vectors
     else:

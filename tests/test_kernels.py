@@ -342,3 +342,30 @@ def test_wrong_arguments_are_refused() -> None:
         kernels.invert(np.array([0, 2, 1]), documents.indices, documents.data)
     with pytest.raises(ValueError, match="negative"):
         kernels.invert(documents.indptr, -documents.indices - 1, documents.data)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    indptr=st.lists(st.integers(-1, 5), min_size=1, max_size=5),
+    entries=st.lists(
+        st.tuples(
+            st.integers(-1, 6),
+            st.sampled_from([1.0, -1.0, 0.0, -0.0, float("nan"), float("inf"), FLT_TINY]),
+        ),
+        max_size=5,
+    ),
+    sort=st.booleans(),
+    signed=st.booleans(),
+)
+def test_is_canonical_equals_reference(
+    indptr: list[int], entries: list[tuple[int, float]], sort: bool, signed: bool
+) -> None:
+    if sort:
+        indptr, entries = [0, len(entries)], sorted(entries)
+    arrays = (
+        np.array(indptr, np.int64),
+        np.array([column for column, _ in entries], np.int32),
+        np.array([value for _, value in entries], np.float32),
+    )
+    got = kernels.is_canonical(*arrays, 6, signed=signed)
+    assert got == reference.is_canonical(*arrays, 6, signed=signed)

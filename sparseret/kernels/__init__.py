@@ -27,6 +27,7 @@ __all__ = [
     "Segment",
     "count_terms",
     "invert",
+    "is_canonical",
     "make_codebook",
     "search",
 ]
@@ -173,6 +174,18 @@ def make_codebook(
     """
     made = _native.codebook(row_ptr, values, lengths, limit)
     return None if made is None else Codebook(*made)
+
+
+def is_canonical(
+    indptr: NDArray[np.int64],
+    columns: NDArray[np.int32],
+    values: NDArray[np.float32],
+    n_columns: int,
+    *,
+    signed: bool,
+) -> bool:
+    """Whether arrays are canonical CSR rows: :func:`sparseret.kernels.reference.is_canonical`."""
+    return _native.is_canonical(indptr, columns, values, n_columns, signed)
 
 
 def count_terms(

@@ -12,7 +12,7 @@ from sparseret.kernels import WINDOW_BITS, Codebook, Postings, Ranking, Rows
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
-__all__ = ["count_terms", "invert", "make_codebook", "search"]
+__all__ = ["count_terms", "invert", "is_canonical", "make_codebook", "search"]
 
 
 def search(
@@ -128,3 +128,25 @@ def count_terms(
         np.array(columns, dtype=np.int32),
         np.array(values, dtype=np.float32),
     )
+
+
+def is_canonical(
+    indptr: NDArray[np.int64],
+    columns: NDArray[np.int32],
+    values: NDArray[np.float32],
+    n_columns: int,
+    *,
+    signed: bool,
+) -> bool:
+    """Ascending offsets over all values; in each row ascending columns inside the matrix; values
+    finite and not zero, nor negative unless ``signed``.
+    """
+    if not len(indptr) or indptr[0] != 0 or not indptr[-1] == len(columns) == len(values):
+        return False
+    if (np.diff(indptr) < 0).any():
+        return False
+    row_of = np.repeat(np.arange(len(indptr) - 1), np.diff(indptr))
+    ascending = (row_of[1:] != row_of[:-1]) | (columns[1:] > columns[:-1])
+    inside = (columns >= 0) & (columns < n_columns)
+    sound = np.isfinite(values) & (values != 0) & (signed | (values > 0))
+    return bool(ascending.all() and inside.all() and sound.all())

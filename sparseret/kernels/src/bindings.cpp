@@ -6,7 +6,7 @@
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
-#include <cstring>
+#include <cmath>
 #include <optional>
 #include <string>
 #include <utility>
@@ -245,6 +245,29 @@ nb::tuple count_terms(In<std::int64_t> run_ptr, In<std::int32_t> tokens, In<doub
                           adopt(std::move(rows.values)));
 }
 
+// Whether the arrays form CSR rows that every kernel accepts: ascending columns inside the matrix,
+// finite non-zero values, none negative unless `is_signed`.
+bool is_canonical(In<std::int64_t> indptr, In<std::int32_t> columns, In<float> values,
+                  std::int64_t n_columns, bool is_signed) {
+    const std::size_t n = columns.size();
+    if (indptr.size() < 1 || indptr(0) != 0 || values.size() != n ||
+        static_cast<std::size_t>(indptr(indptr.size() - 1)) != n)
+        return false;
+    for (std::size_t r = 1; r < indptr.size(); ++r) {
+        const std::int64_t begin = indptr(r - 1), end = indptr(r);
+        if (end < begin || static_cast<std::size_t>(end) > n) return false;
+        std::int64_t last = -1;
+        for (auto i = static_cast<std::size_t>(begin); i < static_cast<std::size_t>(end); ++i) {
+            const float value = values(i);
+            if (columns(i) <= last || columns(i) >= n_columns || !std::isfinite(value) ||
+                value == 0.0f || (value < 0.0f && !is_signed))
+                return false;
+            last = columns(i);
+        }
+    }
+    return true;
+}
+
 const char* isa_name(sparseret::Isa isa) {
     switch (isa) {
         case sparseret::Isa::avx512: return "avx512";
@@ -270,6 +293,8 @@ NB_MODULE(_native, m) {
     m.def("invert", &invert, "window_bits"_a, "row_ptr"_a, "columns"_a, "values"_a);
     m.def("codebook", &codebook, "row_ptr"_a, "values"_a, "lengths"_a.none(), "limit"_a);
     m.def("count_terms", &count_terms, "run_ptr"_a, "tokens"_a, "weights"_a);
+    m.def("is_canonical", &is_canonical, "indptr"_a, "columns"_a, "values"_a, "n_columns"_a,
+          "is_signed"_a);
     m.def("instruction_sets", [] {
         std::vector<std::string> names;
         for (int isa = 0; isa <= static_cast<int>(sparseret::best_isa()); ++isa)

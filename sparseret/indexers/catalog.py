@@ -1,0 +1,460 @@
+"""The catalog: one SQLite database with the documents, the vocabulary and the list of segments.
+
+A commit is one SQLite transaction; whatever it does not name does not exist. This file knows SQL
+and nothing of vectors.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sparseret.documents import Document
+from sparseret.errors import (
+    CorruptIndexError,
+    DocumentError,
+    DuplicateIdError,
+    IncompatibleIndexError,
+    IndexNotFoundError,
+    StorageError,
+)
+
+__all__ = ["FORMAT_VERSION", "Catalog", "SegmentEntry", "SourceEntry"]
+
+FORMAT_VERSION = 1
+_APPLICATION_ID = 0x53505252  # "SPRR", shown by file(1) and checked on open
+_FILE = "catalog.sqlite"
+
+_SCHEMA = """
+CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE documents (
+    number INTEGER PRIMARY KEY,
+    id TEXT NOT NULL UNIQUE,
+    title TEXT NOT NULL,
+    text TEXT NOT NULL,
+    metadata TEXT NOT NULL
+);
+CREATE TABLE segments (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    file TEXT NOT NULL UNIQUE,
+    first INTEGER NOT NULL,
+    last INTEGER NOT NULL,
+    n_docs INTEGER NOT NULL,
+    nnz INTEGER NOT NULL,
+    bytes INTEGER NOT NULL,
+    header_crc INTEGER NOT NULL
+);
+CREATE TABLE tombstones (number INTEGER PRIMARY KEY);
+CREATE TABLE terms (column INTEGER PRIMARY KEY, term TEXT NOT NULL UNIQUE);
+CREATE TABLE sources (
+    source TEXT PRIMARY KEY,
+    fingerprint TEXT NOT NULL,
+    lines INTEGER NOT NULL,
+    skipped INTEGER NOT NULL,
+    complete INTEGER NOT NULL
+) WITHOUT ROWID;
+"""
+
+
+class SegmentEntry(NamedTuple):
+    """One row of the list of segments."""
+
+    number: int
+    file: str
+    first: int
+    """Smallest document number in the segment."""
+    last: int
+    """Largest document number in the segment."""
+    n_docs: int
+    nnz: int
+    bytes: int
+    header_crc: int
+
+
+class SourceEntry(NamedTuple):
+    """How far an input file has been indexed."""
+
+    fingerprint: str
+    lines: int
+    """Lines consumed."""
+    skipped: int
+    """Bad lines among them."""
+    complete: bool
+
+
+class Catalog:
+    """One connection to the catalog of an index folder, usable from several threads.
+
+    Args:
+        folder: the index.
+        writable: whether this connection may change anything. A read-only one holds a read
+            transaction from :meth:`begin_snapshot` on, and with it one state of the index.
+    """
+
+    def __init__(self, folder: Path, *, writable: bool) -> None:
+        self.folder = folder
+        self._lock = threading.RLock()
+        path = folder / _FILE
+        if not path.is_file():
+            raise IndexNotFoundError(
+                f"no index at {folder}: make one with `sparseret index CORPUS --out {folder}`"
+            )
+        mode = "rw" if writable or os.access(folder, os.W_OK) else _read_only_mode(path)
+        uri = f"{path.absolute().as_uri()}?mode={mode}"
+        with self._translated():
+            self._db = sqlite3.connect(
+                uri, uri=True, isolation_level=None, check_same_thread=False, timeout=30
+            )
+            try:
+                self._check_format()
+                if writable:
+                    self._db.execute("PRAGMA synchronous = FULL")
+                    self._db.execute("PRAGMA cache_size = -65536")  # KiB
+                else:
+                    self._db.execute("PRAGMA query_only = ON")
+            except BaseException:
+                self._db.close()
+                raise
+
+    @classmethod
+    def create(cls, folder: Path, meta: dict[str, str]) -> Catalog:
+        """Make the database of a new index, all of it or nothing. Returns it writable."""
+        path = folder / _FILE
+        with _translated(path):
+            db = sqlite3.connect(path, isolation_level=None)
+            try:
+                db.execute("PRAGMA journal_mode = WAL")
+                db.execute("PRAGMA synchronous = FULL")
+                db.executescript(
+                    f"BEGIN IMMEDIATE; {_SCHEMA}"
+                    f"PRAGMA application_id = {_APPLICATION_ID};"
+                    f"PRAGMA user_version = {FORMAT_VERSION};"
+                )
+                db.executemany("INSERT INTO meta VALUES (?, ?)", list(meta.items()))
+                db.execute("COMMIT")
+            finally:
+                db.close()
+        return cls(folder, writable=True)
+
+    @staticmethod
+    def exists(folder: Path) -> bool:
+        """Whether the folder holds a catalog that was completely made."""
+        path = folder / _FILE
+        if not path.is_file() or path.stat().st_size == 0:
+            return False
+        with _translated(path):
+            db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True)
+            try:
+                return bool(db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0])
+            finally:
+                db.close()
+
+    def close(self) -> None:
+        """Close the connection; an open transaction is rolled back."""
+        with self._lock:
+            self._db.close()
+
+    # --- transactions -----------------------------------------------------------------------
+
+    def begin_snapshot(self) -> None:
+        """Fix the state that this connection sees."""
+        with self._translated():
+            self._db.execute("BEGIN")
+            self._db.execute("SELECT count(*) FROM segments").fetchone()
+
+    def begin(self) -> None:
+        """Start a write transaction unless one is open."""
+        with self._translated():
+            if not self._db.in_transaction:
+                self._db.execute("BEGIN IMMEDIATE")
+
+    def commit(self) -> None:
+        """Make the open transaction durable and visible."""
+        with self._translated():
+            if self._db.in_transaction:
+                self._db.execute("COMMIT")
+
+    def rollback(self) -> None:
+        """Forget the open transaction."""
+        with self._translated():
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+
+    # --- documents --------------------------------------------------------------------------
+
+    def next_number(self) -> int:
+        """Number of the next document; numbers only grow while any segment knows them."""
+        return 1 + int(
+            self._one(
+                "SELECT max(ifnull((SELECT max(number) FROM documents), -1),"
+                " ifnull((SELECT max(last) FROM segments), -1),"
+                " ifnull((SELECT max(number) FROM tombstones), -1))"
+            )
+        )
+
+    def add_documents(self, documents: Sequence[Document], first: int) -> None:
+        """Insert documents under the numbers from ``first`` on.
+
+        Raises:
+            DuplicateIdError: an id is there already; nothing was inserted.
+            DocumentError: metadata that JSON cannot hold, or a text SQLite cannot.
+        """
+        rows = [
+            (first + i, d.id, d.title, d.text, _dump(d)) for i, d in enumerate(documents)
+        ]
+        with self._translated():
+            known = self._db.execute(
+                "SELECT id FROM documents WHERE id IN (SELECT value FROM json_each(?)) LIMIT 1",
+                (json.dumps([d.id for d in documents]),),
+            ).fetchone()
+            if known:
+                raise DuplicateIdError(
+                    f"document id {known[0]!r} is in the index already; "
+                    "use update() or --update to replace documents"
+                )
+            try:
+                self._db.executemany("INSERT INTO documents VALUES (?, ?, ?, ?, ?)", rows)
+            except (UnicodeEncodeError, OverflowError, sqlite3.DataError) as error:
+                self._db.execute("DELETE FROM documents WHERE number >= ?", (first,))
+                raise DocumentError(
+                    f"a document between {documents[0].id!r} and {documents[-1].id!r} cannot be "
+                    f"stored: {error}"
+                ) from error
+
+    def delete_documents(self, ids: Sequence[str]) -> list[int]:
+        """Remove documents and leave tombstones; returns the numbers of those that existed."""
+        wanted = json.dumps(list(ids))
+        with self._translated():
+            numbers = [
+                number
+                for (number,) in self._db.execute(
+                    "SELECT number FROM documents WHERE id IN (SELECT value FROM json_each(?))",
+                    (wanted,),
+                )
+            ]
+            self._db.executemany("DELETE FROM documents WHERE number = ?", ((n,) for n in numbers))
+            self._db.executemany("INSERT INTO tombstones VALUES (?)", ((n,) for n in numbers))
+        return numbers
+
+    def count_documents(self) -> int:
+        """Number of live documents."""
+        return int(self._one("SELECT count(*) FROM documents"))
+
+    def ids(self, numbers: NDArray[np.int64]) -> list[str]:
+        """Ids of live documents, in the order of ``numbers``."""
+        found = dict(
+            self._all(
+                "SELECT number, id FROM documents WHERE number IN (SELECT value FROM json_each(?))",
+                (json.dumps(numbers.tolist()),),
+            )
+        )
+        return [found[number] for number in numbers.tolist()]
+
+    def documents(self, ids: Sequence[str]) -> list[Document | None]:
+        """Documents by id, None where there is none."""
+        found = {
+            row[0]: Document(row[0], row[2], row[1], json.loads(row[3]))
+            for row in self._all(
+                "SELECT id, title, text, metadata FROM documents"
+                " WHERE id IN (SELECT value FROM json_each(?))",
+                (json.dumps(list(ids)),),
+            )
+        }
+        return [found.get(id) for id in ids]
+
+    def numbers_of(self, ids: Iterable[str]) -> NDArray[np.int64]:
+        """Ascending numbers of those ids that exist."""
+        return self._numbers(
+            "SELECT number FROM documents WHERE id IN (SELECT value FROM json_each(?))"
+            " ORDER BY number",
+            (json.dumps(list(ids)),),
+        )
+
+    def numbers_where(self, sql: str, parameters: tuple[Any, ...]) -> NDArray[np.int64]:
+        """Ascending numbers of the documents that satisfy a compiled filter."""
+        return self._numbers(f"SELECT number FROM documents WHERE {sql} ORDER BY number", parameters)
+
+    def all_numbers(self) -> NDArray[np.int64]:
+        """Ascending numbers of the live documents."""
+        return self._numbers("SELECT number FROM documents ORDER BY number", ())
+
+    def iterate_documents(self) -> Iterator[Document]:
+        """All live documents in insertion order."""
+        last = -1
+        while True:
+            rows = self._all(
+                "SELECT number, id, title, text, metadata FROM documents WHERE number > ?"
+                " ORDER BY number LIMIT 1000",
+                (last,),
+            )
+            if not rows:
+                return
+            for number, id, title, text, metadata in rows:
+                last = number
+                yield Document(id, text, title, json.loads(metadata))
+
+    def create_field_index(self, name: str, expression: str) -> None:
+        """Make filters on an SQL expression over ``documents`` fast."""
+        quoted = name.replace('"', '""')
+        with self._translated():
+            self._db.execute(
+                f'CREATE INDEX IF NOT EXISTS "field:{quoted}" ON documents ({expression})'
+            )
+
+    # --- segments ---------------------------------------------------------------------------
+
+    def segments(self) -> list[SegmentEntry]:
+        """Segments in document order."""
+        return [SegmentEntry(*row) for row in self._all("SELECT * FROM segments ORDER BY first")]
+
+    def next_segment(self) -> int:
+        """Number of the next segment, never used before by a committed one."""
+        last = self._one("SELECT ifnull(max(seq), 0) FROM sqlite_sequence WHERE name = 'segments'")
+        return int(last) + 1
+
+    def add_segment(self, entry: SegmentEntry) -> None:
+        """List a segment file that is durable already."""
+        with self._translated():
+            self._db.execute("INSERT INTO segments VALUES (?, ?, ?, ?, ?, ?, ?, ?)", entry)
+
+    def remove_segments(self, entries: Sequence[SegmentEntry]) -> None:
+        """Unlist segments, and with them the tombstones in their ranges."""
+        with self._translated():
+            for entry in entries:
+                self._db.execute("DELETE FROM segments WHERE number = ?", (entry.number,))
+                self._db.execute(
+                    "DELETE FROM tombstones WHERE number BETWEEN ? AND ?", (entry.first, entry.last)
+                )
+
+    def tombstones(self) -> NDArray[np.int64]:
+        """Ascending numbers of deleted documents that a segment may still hold."""
+        return self._numbers("SELECT number FROM tombstones ORDER BY number", ())
+
+    # --- vocabulary -------------------------------------------------------------------------
+
+    def count_terms(self) -> int:
+        """Number of terms, which is also the next free column."""
+        return int(self._one("SELECT ifnull(max(column), -1) + 1 FROM terms"))
+
+    def term_columns(self, terms: Sequence[str]) -> dict[str, int]:
+        """Columns of those terms that are known."""
+        return dict(
+            self._all(
+                "SELECT term, column FROM terms WHERE term IN (SELECT value FROM json_each(?))",
+                (json.dumps(list(terms)),),
+            )
+        )
+
+    def add_terms(self, terms: Sequence[str], first: int) -> None:
+        """Give unknown terms the columns from ``first`` on."""
+        with self._translated():
+            self._db.executemany("INSERT INTO terms VALUES (?, ?)", enumerate(terms, first))
+
+    def term(self, column: int) -> str:
+        """The term of a column. Raises KeyError where there is none."""
+        rows = self._all("SELECT term FROM terms WHERE column = ?", (column,))
+        if not rows:
+            raise KeyError(column)
+        return str(rows[0][0])
+
+    # --- meta and sources -------------------------------------------------------------------
+
+    def meta(self, key: str) -> str:
+        """A setting fixed when the index was made."""
+        rows = self._all("SELECT value FROM meta WHERE key = ?", (key,))
+        if not rows:
+            raise CorruptIndexError(f"{self.folder / _FILE} lacks the setting {key!r}")
+        return str(rows[0][0])
+
+    def source(self, name: str) -> SourceEntry | None:
+        """How far an input was read, or None if it never was."""
+        rows = self._all(
+            "SELECT fingerprint, lines, skipped, complete FROM sources WHERE source = ?", (name,)
+        )
+        return SourceEntry(rows[0][0], rows[0][1], rows[0][2], bool(rows[0][3])) if rows else None
+
+    def set_source(self, name: str, entry: SourceEntry) -> None:
+        """Record progress, in the same transaction as the documents it is about."""
+        with self._translated():
+            self._db.execute("INSERT OR REPLACE INTO sources VALUES (?, ?, ?, ?, ?)", (name, *entry))
+
+    def integrity_errors(self) -> list[str]:
+        """What SQLite's own check finds; empty when sound."""
+        found = [row[0] for row in self._all("PRAGMA integrity_check(20)", ())]
+        return [] if found == ["ok"] else found
+
+    # --- plumbing ---------------------------------------------------------------------------
+
+    def _all(self, sql: str, parameters: tuple[Any, ...] = ()) -> list[Any]:
+        with self._translated():
+            return self._db.execute(sql, parameters).fetchall()
+
+    def _one(self, sql: str) -> Any:
+        return self._all(sql)[0][0]
+
+    def _numbers(self, sql: str, parameters: tuple[Any, ...]) -> NDArray[np.int64]:
+        with self._translated():
+            rows = self._db.execute(sql, parameters)
+            return np.fromiter((number for (number,) in rows), dtype=np.int64)
+
+    def _check_format(self) -> None:
+        application = self._db.execute("PRAGMA application_id").fetchone()[0]
+        version = self._db.execute("PRAGMA user_version").fetchone()[0]
+        path = self.folder / _FILE
+        if application != _APPLICATION_ID:
+            raise CorruptIndexError(f"{path} is a database, but not a sparseret catalog")
+        if version > FORMAT_VERSION:
+            raise IncompatibleIndexError(
+                f"{self.folder} has index format {version}, this sparseret reads up to "
+                f"{FORMAT_VERSION}: upgrade sparseret"
+            )
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        with self._lock, _translated(self.folder / _FILE):
+            yield
+
+
+@contextmanager
+def _translated(path: Path) -> Iterator[None]:
+    """SQLite's errors as ours."""
+    try:
+        yield
+    except (UnicodeEncodeError, sqlite3.DataError):
+        raise
+    except sqlite3.OperationalError as error:
+        raise StorageError(
+            f"{path}: {error}; what was committed before is intact. "
+            "Free space or fix permissions and run the command again"
+        ) from error
+    except sqlite3.DatabaseError as error:
+        raise CorruptIndexError(
+            f"{path}: {error}. Restore it from a backup or build the index again"
+        ) from error
+
+
+def _read_only_mode(path: Path) -> str:
+    """SQLite cannot make its lock files beside a read-only database: it must be at rest."""
+    log = path.with_name(path.name + "-wal")
+    if log.is_file() and log.stat().st_size:
+        raise StorageError(
+            f"{path.parent} is read-only but was not closed properly (there is {log.name}): "
+            "open it once where it can be written, then make it read-only again"
+        )
+    return "ro&immutable=1"
+
+
+def _dump(document: Document) -> str:
+    try:
+        return json.dumps(dict(document.metadata), ensure_ascii=False, allow_nan=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise DocumentError(f"document {document.id!r}: metadata is not JSON: {error}") from error

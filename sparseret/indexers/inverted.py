@@ -1,0 +1,329 @@
+"""The inverted index: vectors under string ids, exact top-k, durable and transactional.
+
+It stores rows given to it and knows nothing of text; :class:`sparseret.Retriever` joins it with an
+encoder. Usable alone for any sparse vectors.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sparseret import vectors as vector_checks
+from sparseret.documents import Document
+from sparseret.errors import (
+    ConfigurationError,
+    IncompatibleIndexError,
+    IndexExistsError,
+    SparseretError,
+    StorageError,
+)
+from sparseret.indexers.catalog import Catalog
+from sparseret.indexers.filters import Filter, compile_filter, field_index_sql, parse_filter
+from sparseret.indexers.snapshot import Snapshot
+from sparseret.indexers.writer import SEGMENT_FOLDER, Writer
+from sparseret.protocols import Hits, Weighting
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
+
+__all__ = ["InvertedIndex", "search_snapshot"]
+
+_CORES = os.cpu_count() or 1
+
+
+class InvertedIndex:
+    """An index folder, open for reading and, from the first change on, for writing.
+
+    Reads see the snapshot taken when the index was opened, last committed or refreshed through
+    this object. Searches may run from many threads at once; changes are serialised.
+
+    Use :meth:`create` or :meth:`open`. As a context manager it commits on a clean exit and forgets
+    uncommitted changes after an exception.
+    """
+
+    def __init__(self, path: str | Path, weighting: Weighting | None = None) -> None:
+        self.path = Path(path)
+        self.weighting = weighting
+        self._writer: Writer | None = None
+        self._write_lock = threading.RLock()
+        self._closed = False
+        self.snapshot = Snapshot(self.path, weighting)
+        meta = self.snapshot.catalog.meta
+        self.space = meta("space")
+        self.dim = int(meta("dim")) if meta("dim") else None
+        self.signed = meta("signed") == "1"
+        weighted = meta("weighted") == "1"
+        if weighted != (weighting is not None):
+            self.close()
+            raise IncompatibleIndexError(
+                f"{self.path} stores {'counts' if weighted else 'weights'} of the space "
+                f"{self.space!r}: open it with the encoder that made it"
+            )
+
+    @classmethod
+    def create(
+        cls,
+        path: str | Path,
+        *,
+        space: str = "custom",
+        dim: int | None = None,
+        signed: bool = True,
+        weighting: Weighting | None = None,
+        settings: Mapping[str, str] | None = None,
+        filter_fields: Sequence[str] = (),
+    ) -> InvertedIndex:
+        """Make an empty index in a new or empty folder.
+
+        Args:
+            path: the folder.
+            space: id of the vector space; opening with another is an error.
+            dim: number of columns that added vectors must have; None takes any up to 2**31.
+            signed: whether vectors may hold negative values.
+            weighting: given, values are counts that it turns to weights at search time.
+            settings: strings to keep with the index (:meth:`setting`).
+            filter_fields: metadata fields to build an SQL index for, so that filters on them need
+                not read every document.
+
+        Raises:
+            IndexExistsError: the folder holds an index or other files.
+        """
+        folder = Path(path)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            if Catalog.exists(folder):
+                raise IndexExistsError(
+                    f"{folder} holds an index already: open it to add documents, or choose "
+                    "another folder"
+                )
+            foreign = [
+                item.name
+                for item in folder.iterdir()
+                if not item.name.startswith(("catalog.sqlite", "writer.lock", SEGMENT_FOLDER))
+            ]
+            if foreign:
+                raise IndexExistsError(
+                    f"{folder} is not empty (it holds {foreign[0]}): choose another folder"
+                )
+            (folder / SEGMENT_FOLDER).mkdir(exist_ok=True)
+        except SparseretError:
+            raise
+        except OSError as error:
+            raise StorageError(f"cannot create {folder}: {error.strerror}") from error
+        meta = {
+            "space": space,
+            "dim": "" if dim is None else str(dim),
+            "signed": str(int(signed)),
+            "weighted": str(int(weighting is not None)),
+            **{f"setting:{key}": value for key, value in (settings or {}).items()},
+        }
+        catalog = Catalog.create(folder, meta)
+        try:
+            for name in filter_fields:
+                catalog.create_field_index(name, field_index_sql(name))
+        finally:
+            catalog.close()
+        return cls(folder, weighting)
+
+    @classmethod
+    def open(
+        cls, path: str | Path, *, weighting: Weighting | None = None, space: str | None = None
+    ) -> InvertedIndex:
+        """Open an existing index; takes a snapshot of its last commit.
+
+        Raises:
+            IndexNotFoundError: no index there.
+            IncompatibleIndexError: of another space, or a newer format.
+            CorruptIndexError: a file is missing, truncated or altered.
+        """
+        index = cls(path, weighting)
+        if space is not None and space != index.space:
+            index.close()
+            raise IncompatibleIndexError(
+                f"{index.path} holds vectors of the space {index.space!r}, not {space!r}: "
+                "open it with the encoder that made it"
+            )
+        return index
+
+    # --- reading ----------------------------------------------------------------------------
+
+    def __len__(self) -> int:
+        return self.snapshot.n_documents
+
+    def search(
+        self,
+        vectors: csr_array,
+        k: int = 10,
+        *,
+        allow: Iterable[str] | None = None,
+        where: Filter | str | None = None,
+        threads: int | None = None,
+    ) -> Hits:
+        """Exact top-k by dot product among the live documents.
+
+        The scores are those of the full float32 product of the stored weights; ties go to the
+        document added first. Documents that share no term with the query are never hits.
+
+        Args:
+            vectors: queries, any scipy sparse array of shape (n, dim).
+            k: hits a query, at least 1; there are fewer where fewer match.
+            allow: ids that may be returned; unknown ones are ignored. None allows all.
+            where: metadata filter, as text or tree (:mod:`sparseret.indexers.filters`).
+            threads: None for one per core, at most one per query.
+
+        Raises:
+            VectorError, ConfigurationError, FilterError, CorruptIndexError
+        """
+        return search_snapshot(
+            self.snapshot, self._check(vectors), k, allow=allow, where=where, threads=threads
+        )
+
+    def setting(self, key: str) -> str:
+        """A string given to :meth:`create`."""
+        return self.snapshot.catalog.meta(f"setting:{key}")
+
+    def refresh(self) -> None:
+        """See what has been committed since, by whomever."""
+        known = {
+            entry.number: file
+            for entry, file in zip(self.snapshot.entries, self.snapshot.files, strict=True)
+        }
+        self.snapshot = Snapshot(self.path, self.weighting, known)
+
+    @property
+    def n_bytes(self) -> int:
+        """Size of the index folder on disk, bytes."""
+        return sum(item.stat().st_size for item in self.path.rglob("*") if item.is_file())
+
+    # --- writing ----------------------------------------------------------------------------
+
+    @property
+    def writer(self) -> Writer:
+        """The writer, made (and the lock taken) at the first use."""
+        if self._closed:
+            raise StorageError(f"{self.path} was closed: open it again")
+        if self._writer is None:
+            self._writer = Writer(self.path, weighted=self.weighting is not None)
+        return self._writer
+
+    def add(
+        self,
+        ids: Sequence[str],
+        vectors: csr_array,
+        *,
+        documents: Sequence[Document] | None = None,
+    ) -> None:
+        """Append vectors; visible after :meth:`commit`.
+
+        Args:
+            ids: unique, non-empty, one a row.
+            vectors: any scipy sparse array of shape (len(ids), dim); empty rows are legal.
+            documents: what to keep with each row, ids equal to ``ids``; by default the id alone.
+
+        Raises:
+            DuplicateIdError: an id is in the index or given twice; nothing was added.
+            VectorError: NaN, wrong dimension, negative where not allowed, duplicate columns.
+            IndexLockedError, StorageError
+        """
+        rows = self._check(vectors)
+        if documents is None:
+            documents = [Document(id) for id in ids]
+        if len(documents) != rows.shape[0] or len(ids) != rows.shape[0]:
+            raise ConfigurationError(
+                f"{len(ids)} ids and {len(documents)} documents for {rows.shape[0]} vectors"
+            )
+        with self._write_lock:
+            self.writer.add(documents, rows)
+
+    def delete(self, ids: Sequence[str]) -> int:
+        """Delete documents; unknown ids are ignored. Returns how many there were."""
+        with self._write_lock:
+            return self.writer.delete(ids)
+
+    def commit(self) -> None:
+        """Make all changes durable and visible, then merge small segments where due."""
+        with self._write_lock:
+            if self._writer is not None and self._writer.dirty:
+                self._writer.commit()
+                self._writer.merge_small()
+                self.refresh()
+
+    def rollback(self) -> None:
+        """Forget all changes since the last commit."""
+        with self._write_lock:
+            if self._writer is not None:
+                self._writer.rollback()
+
+    def merge(self, progress: Callable[[int, int], None] | None = None) -> int:
+        """Commit, then merge into as few segments as possible and drop tombstones.
+
+        Interruptible at any time without loss. Returns the number of merges made.
+        """
+        with self._write_lock:
+            self.writer.commit()
+            try:
+                return self.writer.merge_all(progress)
+            finally:
+                self.refresh()
+
+    def close(self) -> None:
+        """Forget uncommitted changes, release the lock and the files."""
+        with self._write_lock:
+            self._closed = True
+            if self._writer is not None:
+                self._writer.close()
+                self._writer = None
+            self.snapshot.close()
+
+    def __enter__(self) -> InvertedIndex:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        try:
+            if kind is None:
+                self.commit()
+        finally:
+            self.close()
+
+    def _check(self, vectors: object) -> csr_array:
+        return vector_checks.check(vectors, dim=self.dim, signed=self.signed)
+
+
+def search_snapshot(
+    snapshot: Snapshot,
+    queries: csr_array,
+    k: int,
+    *,
+    allow: Iterable[str] | None = None,
+    where: Filter | str | None = None,
+    threads: int | None = None,
+) -> Hits:
+    """:meth:`InvertedIndex.search` on one snapshot, for vectors that were checked."""
+    if k < 1:
+        raise ConfigurationError(f"k must be at least 1, got {k}")
+    if threads is not None and threads < 1:
+        raise ConfigurationError(f"threads must be at least 1, got {threads}")
+    allowed: NDArray[np.int64] | None = None
+    if allow is not None:
+        allowed = snapshot.catalog.numbers_of(allow)
+    if where is not None:
+        tree = parse_filter(where) if isinstance(where, str) else where
+        selected = snapshot.catalog.numbers_where(*compile_filter(tree))
+        allowed = selected if allowed is None else np.intersect1d(allowed, selected)
+    numbers, scores = snapshot.search(queries, k, allow=allowed, threads=threads or _CORES)
+    # Every document is looked up once, however many queries found it.
+    every = np.unique(np.concatenate([np.empty(0, np.int64), *numbers]))
+    ids = np.array(snapshot.catalog.ids(every), dtype=object)
+    return Hits([ids[np.searchsorted(every, row)].tolist() for row in numbers], scores)

@@ -1,0 +1,275 @@
+"""The one writer of an index: buffers rows, writes segments, commits, merges.
+
+Order of a commit: segment files are written and fsynced, then one SQLite transaction names them.
+Whatever dies in between leaves files that no catalog names; the next writer removes them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from filelock import FileLock, Timeout
+
+from sparseret import vectors
+from sparseret.documents import Document
+from sparseret.errors import DocumentError, DuplicateIdError, IndexLockedError, StorageError
+from sparseret.indexers.catalog import Catalog, SegmentEntry, SourceEntry
+from sparseret.indexers.merge_policy import SegmentSize, plan_full_merge, plan_merge
+from sparseret.indexers.segment import MAX_SEGMENT_NNZ, build_segment, merge_segments
+from sparseret.indexers.segment_file import read_segment, write_segment
+from sparseret.indexers.vocabulary import CatalogVocabulary
+from sparseret.kernels import WINDOW_BITS
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
+
+__all__ = ["MAX_BUFFERED_NNZ", "SEGMENT_FOLDER", "Writer"]
+
+MAX_BUFFERED_NNZ = 2**22
+"""Rows are written out as a segment when the buffer holds this many values (8 bytes each)."""
+
+SEGMENT_FOLDER = "segments"
+
+
+class Writer:
+    """Holds the lock of an index and its write transaction.
+
+    Nothing is visible to others, or survives a crash, before :meth:`commit`.
+
+    Raises:
+        IndexLockedError: another writer has the index.
+    """
+
+    def __init__(self, folder: Path, *, weighted: bool) -> None:
+        self._folder = folder
+        self._weighted = weighted
+        self._lock = FileLock(folder / "writer.lock", thread_local=False)
+        try:
+            self._lock.acquire(timeout=0)
+        except Timeout as error:
+            raise IndexLockedError(
+                f"another process or object is writing to {folder}: wait until it is done, or "
+                "close it"
+            ) from error
+        except OSError as error:
+            raise StorageError(f"cannot lock {folder} for writing: {error}") from error
+        try:
+            self.catalog = Catalog(folder, writable=True)
+            self._remove_orphans()
+        except BaseException:
+            self._lock.release()
+            raise
+        self.vocabulary = CatalogVocabulary(self.catalog)
+        """Terms of the open transaction; another object after each rollback."""
+        self._start_clean()
+
+    def close(self) -> None:
+        """Forget what was not committed and give the lock back."""
+        try:
+            self.rollback()
+        finally:
+            self.catalog.close()
+            self._lock.release()
+
+    # --- changes ----------------------------------------------------------------------------
+
+    @property
+    def dirty(self) -> bool:
+        """Whether there is anything to commit."""
+        return self._changed
+
+    def add(self, documents: Sequence[Document], rows: csr_array) -> None:
+        """Append documents and their canonical rows, shape (len(documents), dim).
+
+        Raises:
+            DuplicateIdError: an id is in the index, or twice among ``documents``; nothing of this
+                call was added.
+            StorageError: everything since the last commit is forgotten.
+        """
+        _check_documents(documents)
+        if not documents:
+            return
+        self.begin()
+        if self._next_number is None:
+            self._next_number = self.catalog.next_number()
+        try:
+            self.catalog.add_documents(documents, self._next_number)
+            numbers = np.arange(self._next_number, self._next_number + len(documents))
+            self._next_number += len(documents)
+            self._buffer.append((numbers, rows))
+            self._buffered_nnz += rows.nnz
+            if self._buffered_nnz >= MAX_BUFFERED_NNZ:
+                self._flush()
+        except StorageError:
+            self.rollback()
+            raise
+
+    def delete(self, ids: Sequence[str]) -> int:
+        """Delete documents; unknown ids are ignored. Returns how many there were."""
+        self.begin()
+        try:
+            return len(self.catalog.delete_documents(ids))
+        except StorageError:
+            self.rollback()
+            raise
+
+    def set_source(self, name: str, entry: SourceEntry) -> None:
+        """Record how far an input was read, to be committed with its documents."""
+        self.begin()
+        self.catalog.set_source(name, entry)
+
+    def begin(self) -> None:
+        """Start a transaction unless one is open."""
+        self.catalog.begin()
+        self._changed = True
+
+    def commit(self) -> None:
+        """Make all changes durable and visible; on failure all of them are forgotten."""
+        try:
+            self._flush()
+            self.catalog.commit()
+        except StorageError:
+            self.rollback()
+            raise
+        self._start_clean()
+
+    def rollback(self) -> None:
+        """Forget everything since the last commit."""
+        self.catalog.rollback()
+        for path in self._pending_files:
+            path.unlink(missing_ok=True)
+        self.vocabulary = CatalogVocabulary(self.catalog)
+        self._start_clean()
+
+    # --- merging ----------------------------------------------------------------------------
+
+    def merge_small(self) -> int:
+        """Merge what the merge policy asks for; returns the number of merges. Commit first."""
+        done = 0
+        while (run := plan_merge(self._sizes(), MAX_SEGMENT_NNZ)) is not None:
+            self._merge(self.catalog.segments()[run.start : run.stop])
+            done += 1
+        return done
+
+    def merge_all(self, progress: Callable[[int, int], None] | None = None) -> int:
+        """Merge into as few segments as allowed, without tombstones; returns the merges made.
+
+        Each merge is committed on its own, so an interrupted call loses at most the one under
+        way. ``progress`` is called with (merges done, merges planned).
+        """
+        entries = self.catalog.segments()
+        runs = plan_full_merge(self._sizes(), MAX_SEGMENT_NNZ)
+        for done, run in enumerate(runs):
+            if progress:
+                progress(done, len(runs))
+            self._merge(entries[run.start : run.stop])
+        if progress and runs:
+            progress(len(runs), len(runs))
+        return len(runs)
+
+    # --- details ----------------------------------------------------------------------------
+
+    def _start_clean(self) -> None:
+        self._buffer: list[tuple[np.ndarray[tuple[int], np.dtype[np.int64]], csr_array]] = []
+        self._buffered_nnz = 0
+        self._next_number: int | None = None
+        self._pending_files: list[Path] = []
+        self._changed = False
+
+    def _flush(self) -> None:
+        """Write the buffered rows as a segment that the open transaction names."""
+        if not self._buffer:
+            return
+        numbers = np.concatenate([numbers for numbers, _ in self._buffer])
+        sizes = np.concatenate([np.diff(rows.indptr) for _, rows in self._buffer])
+        rows = vectors.from_arrays(
+            np.concatenate(([0], np.cumsum(sizes))).astype(np.int64),
+            np.concatenate([rows.indices for _, rows in self._buffer]),
+            np.concatenate([rows.data for _, rows in self._buffer]),
+            vectors.MAX_DIM,
+        )
+        self._buffer, self._buffered_nnz = [], 0
+        data = build_segment(numbers, rows, weighted=self._weighted, window_bits=WINDOW_BITS)
+        number = self.catalog.next_segment()
+        file = f"{SEGMENT_FOLDER}/{number:06d}.safetensors"
+        path = self._folder / file
+        size, header_crc = write_segment(path, data, WINDOW_BITS)
+        self._pending_files.append(path)
+        self.catalog.add_segment(
+            SegmentEntry(
+                number, file, int(numbers[0]), int(numbers[-1]), data.n_docs,
+                len(data.row_columns), size, header_crc,
+            )
+        )  # fmt: skip
+
+    def _sizes(self) -> list[SegmentSize]:
+        dead = self.catalog.tombstones()
+        sizes = []
+        for entry in self.catalog.segments():
+            begin, end = np.searchsorted(dead, [entry.first, entry.last + 1])
+            sizes.append(SegmentSize(entry.nnz, int(end - begin) / max(entry.n_docs, 1)))
+        return sizes
+
+    def _merge(self, entries: Sequence[SegmentEntry]) -> None:
+        """Replace neighbouring segments by one of their live documents."""
+        dead = self.catalog.tombstones()
+        parts = []
+        for entry in entries:
+            file = read_segment(
+                self._folder / entry.file, size=entry.bytes, header_crc=entry.header_crc
+            )
+            live = ~np.isin(file.data.numbers, dead, assume_unique=True)
+            parts.append((file.data, None if live.all() else live))
+        data = merge_segments(parts, weighted=self._weighted, window_bits=WINDOW_BITS)
+        self.begin()
+        try:
+            number = self.catalog.next_segment()
+            self.catalog.remove_segments(entries)
+            if data.n_docs:
+                file_name = f"{SEGMENT_FOLDER}/{number:06d}.safetensors"
+                path = self._folder / file_name
+                size, header_crc = write_segment(path, data, WINDOW_BITS)
+                self._pending_files.append(path)
+                self.catalog.add_segment(
+                    SegmentEntry(
+                        number, file_name, int(data.numbers[0]), int(data.numbers[-1]),
+                        data.n_docs, len(data.row_columns), size, header_crc,
+                    )
+                )  # fmt: skip
+            self.catalog.commit()
+        except StorageError:
+            self.rollback()
+            raise
+        self._start_clean()
+        for entry in entries:
+            _unlink(self._folder / entry.file)
+
+    def _remove_orphans(self) -> None:
+        """Delete segment files that no commit names: what a crash left behind."""
+        named = {entry.file for entry in self.catalog.segments()}
+        for path in (self._folder / SEGMENT_FOLDER).glob("*.safetensors"):
+            if f"{SEGMENT_FOLDER}/{path.name}" not in named:
+                _unlink(path)
+
+
+def _unlink(path: Path) -> None:
+    """Remove a file that nobody needs; if a reader's mapping forbids it now, a later writer will."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError:
+        return
+
+
+def _check_documents(documents: Sequence[Document]) -> None:
+    seen = set()
+    for document in documents:
+        if not isinstance(document.id, str) or not document.id or not document.id.isprintable():
+            raise DocumentError(
+                f"document id {document.id!r} must be a non-empty string of printable characters"
+            )
+        if document.id in seen:
+            raise DuplicateIdError(f"document id {document.id!r} occurs twice in one call")
+        seen.add(document.id)

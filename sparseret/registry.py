@@ -1,0 +1,42 @@
+"""Encoders by name; open to other packages through the entry point group ``sparseret.encoders``.
+
+A registered class offers ``from_options(options)``, the inverse of ``Encoder.options``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import import_module
+from importlib.metadata import entry_points
+from typing import Any
+
+from sparseret.errors import ConfigurationError
+from sparseret.protocols import Encoder
+
+__all__ = ["ENCODERS", "ENTRY_POINTS", "load_encoder"]
+
+ENTRY_POINTS = "sparseret.encoders"
+
+ENCODERS: Mapping[str, str] = {
+    "bm25": "sparseret.encoders.bm25:BM25Encoder",
+}
+"""Built-in encoders: name -> "module:Class"."""
+
+
+def load_encoder(name: str, options: Mapping[str, Any] | None = None) -> Encoder:
+    """Make an encoder by its registered name.
+
+    Raises:
+        ConfigurationError: no such encoder, or an option it does not have.
+    """
+    if name in ENCODERS:
+        module, _, attribute = ENCODERS[name].partition(":")
+        made = getattr(import_module(module), attribute)
+    else:
+        plugins = entry_points(group=ENTRY_POINTS)
+        if name not in plugins.names:
+            known = ", ".join(sorted({*ENCODERS, *plugins.names}))
+            raise ConfigurationError(f"unknown encoder {name!r}; there are: {known}")
+        made = plugins[name].load()
+    encoder: Encoder = made.from_options(options or {})
+    return encoder

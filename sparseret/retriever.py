@@ -1,0 +1,429 @@
+"""Retriever: an encoder, an index and the documents, joined. The only place that knows all three."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import chain
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from sparseret import vectors as vector_checks
+from sparseret.documents import Document
+from sparseret.errors import ConfigurationError, CorruptIndexError, DocumentError
+from sparseret.indexers.inverted import InvertedIndex, search_snapshot
+from sparseret.indexers.snapshot import Snapshot
+from sparseret.indexers.vocabulary import CatalogVocabulary
+from sparseret.protocols import CollectionEncoder, Encoder, Hits, Vocabulary
+from sparseret.registry import load_encoder
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
+
+    from sparseret.indexers.filters import Filter
+
+__all__ = ["Explanation", "Result", "Retriever", "TermScore"]
+
+_BATCH_DOCUMENTS = 1000
+_BATCH_CHARACTERS = 2**24
+
+
+class Result(NamedTuple):
+    """One document found."""
+
+    id: str
+    score: float
+    title: str
+    text: str
+    metadata: Mapping[str, Any]
+
+
+class TermScore(NamedTuple):
+    """What one term adds to a score."""
+
+    term: str
+    query_weight: float
+    document_weight: float
+    contribution: float
+    """query_weight * document_weight in float32."""
+
+
+class Explanation(NamedTuple):
+    """Why a document has its score."""
+
+    id: str
+    score: float
+    """Float32 sum of the contributions in the order of columns: equal to the search score."""
+    terms: list[TermScore]
+    """Terms of query and document in common, largest contribution first."""
+    missing: list[str]
+    """Terms of the query that the document lacks."""
+
+
+class _View(NamedTuple):
+    """A snapshot and the encoder under its statistics: replaced together, never changed."""
+
+    snapshot: Snapshot
+    encoder: Encoder
+
+
+class Retriever:
+    """Search a collection of documents by text.
+
+    Use :meth:`create` or :meth:`open`. Searches may run from many threads at once, and see the
+    last commit made or refreshed through this object. As a context manager it commits on a clean
+    exit and forgets uncommitted changes after an exception.
+
+    >>> with Retriever.create("my.idx") as retriever:
+    ...     retriever.add([Document("1", "Sparse vectors in an inverted index")])
+    >>> with Retriever.open("my.idx") as retriever:
+    ...     retriever.search("inverted indexes", k=3)
+    """
+
+    def __init__(self, index: InvertedIndex, encoder: Encoder) -> None:
+        self.index = index
+        self.encoder = encoder
+        self._counting: tuple[Vocabulary, CollectionEncoder] | None = None
+        self._lock = threading.RLock()
+        self._view = self._make_view()
+
+    @classmethod
+    def create(
+        cls,
+        path: str | Path,
+        encoder: str | Encoder = "bm25",
+        *,
+        encoder_options: Mapping[str, Any] | None = None,
+        filter_fields: Sequence[str] = (),
+    ) -> Retriever:
+        """Make an empty index in a new or empty folder.
+
+        Args:
+            path: the folder.
+            encoder: a name in :mod:`sparseret.registry`, or an encoder.
+            encoder_options: options of a named encoder, such as ``{"k1": 0.9, "b": 0.4}``.
+            filter_fields: metadata fields that filters should find without reading every document.
+
+        Raises:
+            IndexExistsError, ConfigurationError, StorageError
+        """
+        if isinstance(encoder, str):
+            encoder = load_encoder(encoder, encoder_options)
+        elif encoder_options:
+            raise ConfigurationError("encoder_options are for an encoder given by name")
+        settings = {"encoder": json.dumps({"name": encoder.name, "options": encoder.options})}
+        index = InvertedIndex.create(
+            path,
+            space=encoder.space,
+            dim=encoder.dim,
+            signed=encoder.signed,
+            weighting=encoder if isinstance(encoder, CollectionEncoder) else None,
+            settings=settings,
+            filter_fields=filter_fields,
+        )
+        return cls(index, encoder)
+
+    @classmethod
+    def open(cls, path: str | Path, encoder: Encoder | None = None) -> Retriever:
+        """Open an index.
+
+        Args:
+            path: its folder.
+            encoder: needed only where the one the index was made with is not in the registry.
+
+        Raises:
+            IndexNotFoundError: no index there.
+            IncompatibleIndexError: the index was made with another encoder, or a newer sparseret.
+            CorruptIndexError: a file is missing, truncated or altered.
+        """
+        if encoder is None:
+            encoder = _recorded_encoder(Path(path))
+        index = InvertedIndex.open(
+            path,
+            space=encoder.space,
+            weighting=encoder if isinstance(encoder, CollectionEncoder) else None,
+        )
+        return cls(index, encoder)
+
+    # --- searching --------------------------------------------------------------------------
+
+    def search(self, query: str, k: int = 10, *, filter: Filter | str | None = None) -> list[Result]:
+        """The best k documents, best first; fewer where fewer match, none for an empty query.
+
+        Args:
+            query: any text.
+            k: at least 1.
+            filter: metadata condition that documents must satisfy, such as
+                ``'year >= 2015 and lang = "en"'`` (docs/filters.md); applied before ranking.
+
+        Raises:
+            ConfigurationError, FilterError, CorruptIndexError
+        """
+        return self.search_batch([query], k, filter=filter, threads=1)[0]
+
+    def search_batch(
+        self,
+        queries: Sequence[str],
+        k: int = 10,
+        *,
+        filter: Filter | str | None = None,
+        threads: int | None = None,
+    ) -> list[list[Result]]:
+        """:meth:`search` for many queries, spread over ``threads`` (None for one per core)."""
+        view = self._view
+        hits = self._hits(view, queries, k, filter, threads)
+        wanted = list(dict.fromkeys(chain.from_iterable(hits.ids)))
+        found = dict(zip(wanted, view.snapshot.catalog.documents(wanted), strict=True))
+        results = []
+        for ids, scores in zip(hits.ids, hits.scores, strict=True):
+            row = []
+            for id, score in zip(ids, scores.tolist(), strict=True):
+                document = found[id]
+                if document is None:  # pragma: no cover - a snapshot names no missing document
+                    raise CorruptIndexError(f"document {id!r} is in a segment but not the catalog")
+                row.append(Result(id, score, document.title, document.text, document.metadata))
+            results.append(row)
+        return results
+
+    def retrieve(
+        self,
+        queries: Sequence[str],
+        k: int = 10,
+        *,
+        filter: Filter | str | None = None,
+        threads: int | None = None,
+    ) -> Hits:
+        """Ids and scores alone: :meth:`search_batch` without reading the documents."""
+        return self._hits(self._view, queries, k, filter, threads)
+
+    def explain(self, query: str, id: str) -> Explanation:
+        """The terms that query and document share, with weights and contributions.
+
+        Raises:
+            DocumentError: no document has the id.
+        """
+        snapshot, encoder = self._view
+        numbers = snapshot.catalog.numbers_of([id])
+        if not len(numbers):
+            raise DocumentError(f"no document with id {id!r} in {self.path}")
+        vector = self._encode_queries(encoder, [query])
+        columns, weights = snapshot.row(int(numbers[0]))
+        at = np.searchsorted(columns, vector.indices)
+        shared = at < len(columns)
+        shared[shared] = columns[at[shared]] == vector.indices[shared]
+        score = np.float32(0)
+        terms = []
+        for column, query_weight, position in zip(
+            vector.indices[shared], vector.data[shared], at[shared], strict=True
+        ):
+            contribution = query_weight * weights[position]
+            score += contribution
+            terms.append(
+                TermScore(
+                    encoder.term(int(column)),
+                    float(query_weight),
+                    float(weights[position]),
+                    float(contribution),
+                )
+            )
+        terms.sort(key=lambda term: -term.contribution)
+        missing = [encoder.term(int(column)) for column in vector.indices[~shared]]
+        return Explanation(id, float(score), terms, missing)
+
+    # --- documents --------------------------------------------------------------------------
+
+    def __len__(self) -> int:
+        return self._view.snapshot.n_documents
+
+    def document(self, id: str) -> Document | None:
+        """The document with an id, or None."""
+        return self._view.snapshot.catalog.documents([id])[0]
+
+    def documents(self) -> Iterator[Document]:
+        """All documents in the order they were added."""
+        return self._view.snapshot.catalog.iterate_documents()
+
+    def add(self, documents: Iterable[Document], *, show_progress: bool = False) -> int:
+        """Encode and append documents; visible after :meth:`commit`. Returns how many.
+
+        The documents are taken in batches, so an iterator may be larger than memory.
+
+        Raises:
+            DuplicateIdError: an id is in the index already, or comes twice.
+            DocumentError, VectorError, IndexLockedError, StorageError
+        """
+        return self._add(documents, replace=False, show_progress=show_progress)
+
+    def update(self, documents: Iterable[Document], *, show_progress: bool = False) -> int:
+        """Add documents, replacing those whose ids are there already. Returns how many."""
+        return self._add(documents, replace=True, show_progress=show_progress)
+
+    def delete(self, ids: Iterable[str]) -> int:
+        """Delete documents; unknown ids are ignored. Returns how many there were."""
+        with self._lock:
+            return self.index.delete(list(ids))
+
+    def commit(self) -> None:
+        """Make all changes since the last commit durable and visible."""
+        with self._lock:
+            self.index.commit()
+            self._view = self._make_view()
+
+    def rollback(self) -> None:
+        """Forget all changes since the last commit."""
+        with self._lock:
+            self.index.rollback()
+
+    def merge(self, progress: Callable[[int, int], None] | None = None) -> int:
+        """Commit, then merge segments and drop what deleted documents left. Returns the merges."""
+        with self._lock:
+            try:
+                return self.index.merge(progress)
+            finally:
+                self._view = self._make_view()
+
+    def refresh(self) -> None:
+        """See what others have committed since."""
+        with self._lock:
+            self.index.refresh()
+            self._view = self._make_view()
+
+    def close(self) -> None:
+        """Forget uncommitted changes and release all files."""
+        with self._lock:
+            self.index.close()
+
+    def __enter__(self) -> Retriever:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        try:
+            if kind is None:
+                self.commit()
+        finally:
+            self.close()
+
+    # --- about ------------------------------------------------------------------------------
+
+    @property
+    def path(self) -> Path:
+        """The index folder."""
+        return self.index.path
+
+    @property
+    def n_bytes(self) -> int:
+        """Size of the index on disk, documents included, bytes."""
+        return self.index.n_bytes
+
+    @property
+    def description(self) -> str:
+        """The encoder in one line."""
+        return self.encoder.description
+
+    # --- details ----------------------------------------------------------------------------
+
+    def _make_view(self) -> _View:
+        snapshot = self.index.snapshot
+        encoder = self.encoder
+        if isinstance(encoder, CollectionEncoder):
+            encoder = encoder.bind(CatalogVocabulary(snapshot.catalog), snapshot)
+        return _View(snapshot, encoder)
+
+    def _encode_queries(self, encoder: Encoder, queries: Sequence[str]) -> csr_array:
+        return vector_checks.check(encoder.encode_queries(queries), dim=encoder.dim)
+
+    def _hits(
+        self,
+        view: _View,
+        queries: Sequence[str],
+        k: int,
+        filter: Filter | str | None,
+        threads: int | None,
+    ) -> Hits:
+        if isinstance(queries, str):
+            raise ConfigurationError("queries must be a list of strings, not one string")
+        return search_snapshot(
+            view.snapshot,
+            self._encode_queries(view.encoder, queries),
+            k,
+            where=filter,
+            threads=threads,
+        )
+
+    def _add(self, documents: Iterable[Document], *, replace: bool, show_progress: bool) -> int:
+        from sparseret.progress import progress_bar
+
+        total = len(documents) if isinstance(documents, Sequence) else None
+        added = 0
+        with progress_bar("Indexing", total, show=show_progress) as advance:
+            for batch in _batches(documents):
+                with self._lock:
+                    # Encoding comes first: a document that cannot be encoded changes nothing.
+                    rows = self._encode_documents(batch)
+                    if replace:
+                        batch, rows = _last_of_each_id(batch, rows)
+                        self.index.delete([document.id for document in batch])
+                    self.index.add([d.id for d in batch], rows, documents=batch)
+                added += len(batch)
+                advance(len(batch))
+        return added
+
+    def _encode_documents(self, batch: Sequence[Document]) -> csr_array:
+        if not isinstance(self.encoder, CollectionEncoder):
+            return self.encoder.encode_documents(batch)
+        writer = self.index.writer
+        writer.begin()  # terms are added in the transaction of their documents
+        if self._counting is None or self._counting[0] is not writer.vocabulary:
+            bound = self.encoder.bind(writer.vocabulary, self.index.snapshot)
+            self._counting = (writer.vocabulary, bound)
+        return self._counting[1].count_documents(batch)
+
+
+def _recorded_encoder(path: Path) -> Encoder:
+    """The encoder an index was made with, from its own record."""
+    from sparseret.indexers.catalog import Catalog
+
+    catalog = Catalog(path, writable=False)
+    try:
+        recorded = json.loads(catalog.meta("setting:encoder"))
+    finally:
+        catalog.close()
+    return load_encoder(recorded["name"], recorded["options"])
+
+
+def _batches(documents: Iterable[Document]) -> Iterator[list[Document]]:
+    batch: list[Document] = []
+    characters = 0
+    for document in documents:
+        if not isinstance(document, Document):
+            raise DocumentError(
+                f"expected Document, got {type(document).__name__}: "
+                "make one with sparseret.Document(id, text)"
+            )
+        batch.append(document)
+        characters += len(document.text) + len(document.title)
+        if len(batch) >= _BATCH_DOCUMENTS or characters >= _BATCH_CHARACTERS:
+            yield batch
+            batch, characters = [], 0
+    if batch:
+        yield batch
+
+
+def _last_of_each_id(
+    batch: list[Document], rows: csr_array
+) -> tuple[list[Document], csr_array]:
+    """Within one update the last version of a document wins."""
+    last = {document.id: i for i, document in enumerate(batch)}
+    if len(last) == len(batch):
+        return batch, rows
+    kept = sorted(last.values())
+    return [batch[i] for i in kept], rows[kept]
