@@ -1,4 +1,4 @@
-"""Document, and streaming readers of corpora."""
+"""Document and Query: the texts that retrieval is about."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["Document"]
+__all__ = ["Document", "Query"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,3 +29,16 @@ class Document:
     def content(self) -> str:
         """Title and text as one string, the way an encoder without fields reads them."""
         return f"{self.title} {self.text}" if self.title and self.text else self.title or self.text
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """One question to a collection.
+
+    Attributes:
+        id: unique in its file, non-empty; what runs and judgements call it.
+        text: what is searched for; may be empty.
+    """
+
+    id: str
+    text: str

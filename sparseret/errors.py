@@ -1,4 +1,4 @@
-"""Every error sparseret raises on purpose. Each message names what is wrong, where, and the remedy."""
+"""Every error sparseret raises on purpose; messages say what is wrong, where, and the remedy."""
 
 from __future__ import annotations
 

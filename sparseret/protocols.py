@@ -5,7 +5,7 @@ These are structural types: a class satisfies them by having the members, not by
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
@@ -73,9 +73,7 @@ class Encoder(Protocol):
     ) -> csr_array:
         """Document vectors, float32, shape (len(documents), dim)."""
 
-    def encode_queries(
-        self, queries: Sequence[str], *, show_progress: bool = False
-    ) -> csr_array:
+    def encode_queries(self, queries: Sequence[str], *, show_progress: bool = False) -> csr_array:
         """Query vectors, float32, shape (len(queries), dim)."""
 
     def term(self, column: int) -> str:
@@ -148,12 +146,16 @@ class CollectionEncoder(Encoder, Weighting, Protocol):
 class Index(Protocol):
     """Keeps vectors under string ids and finds the nearest by dot product."""
 
-    def add(self, ids: Sequence[str], vectors: csr_array) -> None: ...
+    def add(self, ids: Sequence[str], vectors: csr_array) -> None:
+        """Append vectors, shape (len(ids), dim); visible after :meth:`commit`."""
 
-    def delete(self, ids: Sequence[str]) -> int: ...
+    def delete(self, ids: Sequence[str]) -> int:
+        """Delete documents; returns how many there were."""
 
-    def commit(self) -> None: ...
+    def commit(self) -> None:
+        """Make all changes durable and visible."""
 
     def search(
-        self, vectors: csr_array, k: int, *, allow: NDArray[np.int64] | None = None
-    ) -> Hits: ...
+        self, vectors: csr_array, k: int = 10, *, allow: Iterable[str] | None = None
+    ) -> Hits:
+        """The best k documents of each row, best first, among the ids in ``allow``."""

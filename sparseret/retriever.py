@@ -1,4 +1,4 @@
-"""Retriever: an encoder, an index and the documents, joined. The only place that knows all three."""
+"""Retriever: encoder, index and documents joined. The only place that knows all three."""
 
 from __future__ import annotations
 
@@ -151,7 +151,9 @@ class Retriever:
 
     # --- searching --------------------------------------------------------------------------
 
-    def search(self, query: str, k: int = 10, *, filter: Filter | str | None = None) -> list[Result]:
+    def search(
+        self, query: str, k: int = 10, *, filter: Filter | str | None = None
+    ) -> list[Result]:
         """The best k documents, best first; fewer where fewer match, none for an empty query.
 
         Args:
@@ -395,9 +397,13 @@ def _recorded_encoder(path: Path) -> Encoder:
     catalog = Catalog(path, writable=False)
     try:
         recorded = json.loads(catalog.meta("setting:encoder"))
+        return load_encoder(recorded["name"], recorded["options"])
+    except (KeyError, TypeError, json.JSONDecodeError) as error:
+        raise CorruptIndexError(
+            f"{path}: the record of the encoder is damaged. Restore catalog.sqlite from a backup"
+        ) from error
     finally:
         catalog.close()
-    return load_encoder(recorded["name"], recorded["options"])
 
 
 def _batches(documents: Iterable[Document]) -> Iterator[list[Document]]:
@@ -418,9 +424,7 @@ def _batches(documents: Iterable[Document]) -> Iterator[list[Document]]:
         yield batch
 
 
-def _last_of_each_id(
-    batch: list[Document], rows: csr_array
-) -> tuple[list[Document], csr_array]:
+def _last_of_each_id(batch: list[Document], rows: csr_array) -> tuple[list[Document], csr_array]:
     """Within one update the last version of a document wins."""
     last = {document.id: i for i, document in enumerate(batch)}
     if len(last) == len(batch):

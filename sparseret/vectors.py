@@ -1,4 +1,4 @@
-"""Checks and helpers for sparse vectors: ``scipy.sparse.csr_array``, float32, sorted unique columns.
+"""Sparse vectors: ``scipy.sparse.csr_array``, float32, sorted unique columns.
 
 There is no matrix class of our own. Vectors are checked once, where they enter
 (:func:`check`), and everything behind that border relies on it.
@@ -34,7 +34,7 @@ def from_arrays(
 
     matrix: Any = csr_array((len(indptr) - 1, dim), dtype=np.float32)
     matrix.indptr, matrix.indices, matrix.data = indptr, columns, values
-    return matrix  # type: ignore[no-any-return]
+    return matrix
 
 
 def check(vectors: object, *, dim: int | None = None, signed: bool = True) -> csr_array:

@@ -92,9 +92,7 @@ def test_search_equals_reference(instruction_set: str, values: str, k: int) -> N
     mask = rng.random(700) < 0.4
     for splits in ([], [1], [64, 65, 300]):
         segments = build(documents, splits, window_bits=7)
-        assert_same(
-            kernels.search(segments, queries, k), reference.search(documents, queries, k)
-        )
+        assert_same(kernels.search(segments, queries, k), reference.search(documents, queries, k))
         assert_same(
             kernels.search(segments, queries, k, allowed=bitmaps(mask, splits), threads=3),
             reference.search(documents, queries, k, allowed=mask),
@@ -233,7 +231,9 @@ def test_invert_equals_reference(rows: list[dict[int, float]], bits: int) -> Non
 
 @settings(max_examples=100, deadline=None)
 @given(
-    rows=st.lists(st.lists(st.sampled_from([1.0, 2.0, -0.5, 1e-30, 3e38]), max_size=6), max_size=20),
+    rows=st.lists(
+        st.lists(st.sampled_from([1.0, 2.0, -0.5, 1e-30, 3e38]), max_size=6), max_size=20
+    ),
     with_lengths=st.booleans(),
     limit=st.sampled_from([0, 1, 3, 1000]),
 )

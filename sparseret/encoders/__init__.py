@@ -1,0 +1,1 @@
+"""Encoders, one file a method; ``sparseret.registry`` knows them by name."""

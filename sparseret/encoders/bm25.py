@@ -238,9 +238,7 @@ class BM25Encoder:
         )
         return counts
 
-    def encode_queries(
-        self, queries: Sequence[str], *, show_progress: bool = False
-    ) -> csr_array:
+    def encode_queries(self, queries: Sequence[str], *, show_progress: bool = False) -> csr_array:
         """Query weights: inverse document frequency times frequency in the query.
 
         Unknown words, stop words and words in no document have no column.

@@ -1,0 +1,1 @@
+"""Indexes and their storage; ``inverted.py`` is the one to read first."""

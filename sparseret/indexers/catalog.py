@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+import zlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -33,6 +35,10 @@ __all__ = ["FORMAT_VERSION", "Catalog", "SegmentEntry", "SourceEntry"]
 FORMAT_VERSION = 1
 _APPLICATION_ID = 0x53505252  # "SPRR", shown by file(1) and checked on open
 _FILE = "catalog.sqlite"
+_NUL = re.compile(
+    r"(?<!\\)(?:\\\\)*\\u0000"
+)  # an escaped NUL, not an escaped backslash before u0000
+_MAX_DEPTH = 100
 
 _SCHEMA = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -41,7 +47,8 @@ CREATE TABLE documents (
     id TEXT NOT NULL UNIQUE,
     title TEXT NOT NULL,
     text TEXT NOT NULL,
-    metadata TEXT NOT NULL
+    metadata TEXT NOT NULL,
+    crc INTEGER NOT NULL
 );
 CREATE TABLE segments (
     number INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -208,9 +215,10 @@ class Catalog:
             DuplicateIdError: an id is there already; nothing was inserted.
             DocumentError: metadata that JSON cannot hold, or a text SQLite cannot.
         """
-        rows = [
-            (first + i, d.id, d.title, d.text, _dump(d)) for i, d in enumerate(documents)
-        ]
+        try:
+            rows = [_row(number, document) for number, document in enumerate(documents, first)]
+        except UnicodeEncodeError as error:
+            raise DocumentError(f"text that is not Unicode cannot be stored: {error}") from error
         with self._translated():
             known = self._db.execute(
                 "SELECT id FROM documents WHERE id IN (SELECT value FROM json_each(?)) LIMIT 1",
@@ -222,8 +230,8 @@ class Catalog:
                     "use update() or --update to replace documents"
                 )
             try:
-                self._db.executemany("INSERT INTO documents VALUES (?, ?, ?, ?, ?)", rows)
-            except (UnicodeEncodeError, OverflowError, sqlite3.DataError) as error:
+                self._db.executemany("INSERT INTO documents VALUES (?, ?, ?, ?, ?, ?)", rows)
+            except (OverflowError, sqlite3.DataError) as error:  # beyond SQLite's limits
                 self._db.execute("DELETE FROM documents WHERE number >= ?", (first,))
                 raise DocumentError(
                     f"a document between {documents[0].id!r} and {documents[-1].id!r} cannot be "
@@ -250,25 +258,32 @@ class Catalog:
         return int(self._one("SELECT count(*) FROM documents"))
 
     def ids(self, numbers: NDArray[np.int64]) -> list[str]:
-        """Ids of live documents, in the order of ``numbers``."""
+        """Ids of live documents, in the order of the distinct ``numbers``.
+
+        Raises:
+            CorruptIndexError: the catalog has no such document.
+        """
         found = dict(
             self._all(
                 "SELECT number, id FROM documents WHERE number IN (SELECT value FROM json_each(?))",
                 (json.dumps(numbers.tolist()),),
             )
         )
+        if len(found) != len(numbers):
+            raise CorruptIndexError(
+                f"{self.folder}: a segment names documents that the catalog lacks. "
+                "`sparseret verify` tells which file is damaged; restore it or index again"
+            )
         return [found[number] for number in numbers.tolist()]
 
     def documents(self, ids: Sequence[str]) -> list[Document | None]:
         """Documents by id, None where there is none."""
-        found = {
-            row[0]: Document(row[0], row[2], row[1], json.loads(row[3]))
-            for row in self._all(
-                "SELECT id, title, text, metadata FROM documents"
-                " WHERE id IN (SELECT value FROM json_each(?))",
-                (json.dumps(list(ids)),),
-            )
-        }
+        rows = self._all(
+            "SELECT id, title, text, metadata FROM documents"
+            " WHERE id IN (SELECT value FROM json_each(?))",
+            (json.dumps(list(ids)),),
+        )
+        found = {row[0]: self._document(*row) for row in rows}
         return [found.get(id) for id in ids]
 
     def numbers_of(self, ids: Iterable[str]) -> NDArray[np.int64]:
@@ -281,7 +296,10 @@ class Catalog:
 
     def numbers_where(self, sql: str, parameters: tuple[Any, ...]) -> NDArray[np.int64]:
         """Ascending numbers of the documents that satisfy a compiled filter."""
-        return self._numbers(f"SELECT number FROM documents WHERE {sql} ORDER BY number", parameters)
+        return self._numbers(
+            f"SELECT number FROM documents WHERE {sql} ORDER BY number",  # noqa: S608
+            parameters,
+        )
 
     def all_numbers(self) -> NDArray[np.int64]:
         """Ascending numbers of the live documents."""
@@ -300,7 +318,7 @@ class Catalog:
                 return
             for number, id, title, text, metadata in rows:
                 last = number
-                yield Document(id, text, title, json.loads(metadata))
+                yield self._document(id, title, text, metadata)
 
     def create_field_index(self, name: str, expression: str) -> None:
         """Make filters on an SQL expression over ``documents`` fast."""
@@ -385,18 +403,39 @@ class Catalog:
     def set_source(self, name: str, entry: SourceEntry) -> None:
         """Record progress, in the same transaction as the documents it is about."""
         with self._translated():
-            self._db.execute("INSERT OR REPLACE INTO sources VALUES (?, ?, ?, ?, ?)", (name, *entry))
+            self._db.execute(
+                "INSERT OR REPLACE INTO sources VALUES (?, ?, ?, ?, ?)", (name, *entry)
+            )
 
     def integrity_errors(self) -> list[str]:
-        """What SQLite's own check finds; empty when sound."""
+        """What SQLite's own check and the checksums of the documents find; empty when sound."""
         found = [row[0] for row in self._all("PRAGMA integrity_check(20)", ())]
-        return [] if found == ["ok"] else found
+        if found != ["ok"]:
+            return found
+        last, wrong = -1, []
+        while rows := self._all(
+            "SELECT number, id, title, text, metadata, crc FROM documents WHERE number > ?"
+            " ORDER BY number LIMIT 1000",
+            (last,),
+        ):
+            last = rows[-1][0]
+            wrong += [str(id) for _, id, *rest, crc in rows if _checksum(id, *rest) != crc]
+        return [f"checksum of document {id!r} is wrong" for id in wrong]
 
     # --- plumbing ---------------------------------------------------------------------------
 
     def _all(self, sql: str, parameters: tuple[Any, ...] = ()) -> list[Any]:
         with self._translated():
             return self._db.execute(sql, parameters).fetchall()
+
+    def _document(self, id: str, title: str, text: str, metadata: str) -> Document:
+        try:
+            return Document(id, text, title, json.loads(metadata))
+        except ValueError as error:
+            raise CorruptIndexError(
+                f"{self.folder / _FILE}: the metadata of document {id!r} is damaged. "
+                "Restore the file from a backup or build the index again"
+            ) from error
 
     def _one(self, sql: str) -> Any:
         return self._all(sql)[0][0]
@@ -453,8 +492,41 @@ def _read_only_mode(path: Path) -> str:
     return "ro&immutable=1"
 
 
+def _row(number: int, document: Document) -> tuple[int, str, str, str, str, int]:
+    fields = (document.id, document.title, document.text, _dump(document))
+    return (number, *fields, _checksum(*fields))
+
+
+def _checksum(*fields: object) -> int:
+    """CRC-32 of a document's fields, to notice what changed behind SQLite's back."""
+    crc = 0
+    for field in fields:
+        crc = zlib.crc32(str(field).encode(), zlib.crc32(b"\0", crc))
+    return crc
+
+
 def _dump(document: Document) -> str:
+    """Metadata as JSON that SQLite's own JSON functions read the same way."""
+    where = f"document {document.id!r}: metadata"
     try:
-        return json.dumps(dict(document.metadata), ensure_ascii=False, allow_nan=False)
+        text = json.dumps(dict(document.metadata), ensure_ascii=False, allow_nan=False)
     except (TypeError, ValueError, RecursionError) as error:
-        raise DocumentError(f"document {document.id!r}: metadata is not JSON: {error}") from error
+        raise DocumentError(f"{where} is not JSON: {error}") from error
+    if _NUL.search(text):
+        raise DocumentError(f"{where} holds the character U+0000, which SQLite would cut at")
+    if text.count("[") + text.count("{") > _MAX_DEPTH and _depth(document.metadata) > _MAX_DEPTH:
+        raise DocumentError(f"{where} is nested more than {_MAX_DEPTH} levels deep")
+    return text
+
+
+def _depth(value: object) -> int:
+    """Levels of containers, without recursion."""
+    level, depth = [value], 0
+    while level := [item for item in level if isinstance(item, (Mapping, list, tuple))]:
+        depth += 1
+        level = [
+            child
+            for item in level
+            for child in (item.values() if isinstance(item, Mapping) else item)
+        ]
+    return depth

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparseret import kernels, vectors
+from sparseret.errors import CorruptIndexError
 from sparseret.kernels import Postings
 
 if TYPE_CHECKING:
@@ -18,6 +19,8 @@ __all__ = ["MAX_SEGMENT_NNZ", "SegmentData", "build_segment", "merge_segments"]
 
 MAX_SEGMENT_NNZ = 2**25
 """Segments are not merged beyond this many stored values: it bounds the memory of a merge."""
+
+_REMEDY = ": `sparseret verify` tells which file is damaged"
 
 _PLAIN_CODES = 2**16
 """Vectors without weighting are coded only while their distinct values fit 16 bits."""
@@ -59,13 +62,25 @@ class SegmentData(NamedTuple):
 
     def values(self, codes_or_values: NDArray[Any]) -> NDArray[np.float32]:
         """Stored values as float32: decodes ``row_values`` or any part of it."""
-        if not self.coded:
-            return codes_or_values
-        return self.code_values[codes_or_values]
+        return self._decode(self.code_values, codes_or_values) if self.coded else codes_or_values
+
+    def lengths_of(self, codes: NDArray[Any]) -> NDArray[np.float32]:
+        """Document length behind each code, where there is weighting."""
+        return self._decode(self.code_lengths, codes)
 
     def row(self, position: int) -> slice:
         """Where the columns and values of one document lie."""
-        return slice(int(self.row_ptr[position]), int(self.row_ptr[position + 1]))
+        begin, end = int(self.row_ptr[position]), int(self.row_ptr[position + 1])
+        if not 0 <= begin <= end <= len(self.row_columns):
+            raise CorruptIndexError(f"row_ptr is out of range{_REMEDY}")
+        return slice(begin, end)
+
+    @staticmethod
+    def _decode(table: NDArray[np.float32], codes: NDArray[Any]) -> NDArray[np.float32]:
+        try:
+            return np.asarray(table[codes], dtype=np.float32)
+        except IndexError as error:  # codes come from a file
+            raise CorruptIndexError(f"a code is not in its table{_REMEDY}") from error
 
 
 def build_segment(
@@ -85,7 +100,10 @@ def build_segment(
         row_of = np.repeat(np.arange(n), np.diff(rows.indptr))
         lengths = np.bincount(row_of, weights=rows.data, minlength=n).astype(np.float32)
     book = kernels.make_codebook(
-        rows.indptr, rows.data, lengths if weighted else None, 2**31 - 1 if weighted else _PLAIN_CODES
+        rows.indptr,
+        rows.data,
+        lengths if weighted else None,
+        2**31 - 1 if weighted else _PLAIN_CODES,
     )
     values: NDArray[Any] = rows.data
     code_values = code_lengths = np.empty(0, np.float32)

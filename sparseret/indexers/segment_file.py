@@ -26,7 +26,7 @@ __all__ = ["SEGMENT_VERSION", "SegmentFile", "read_segment", "verify_segment", "
 SEGMENT_VERSION = 1
 _FORMAT = "sparseret-segment"
 _ALIGNMENT = 64
-_DTYPES = {
+_DTYPES: dict[str, np.dtype[Any]] = {
     "I64": np.dtype("<i8"),
     "I32": np.dtype("<i4"),
     "U32": np.dtype("<u4"),
@@ -69,7 +69,7 @@ def write_segment(path: Path, data: SegmentData, window_bits: int) -> tuple[int,
             "window_bits": str(window_bits),
             "total_length": repr(float(data.lengths.sum(dtype=np.float64))),
             "largest": repr(float(np.abs(stored).max(initial=0.0))),
-            "crc32": json.dumps({name: zlib.crc32(arrays[name]) for name in names}),
+            "crc32": json.dumps({name: zlib.crc32(arrays[name].data) for name in names}),
         }
     }
     offset = 0
@@ -159,7 +159,7 @@ def read_segment(path: Path, *, size: int, header_crc: int) -> SegmentFile:
 def verify_segment(segment: SegmentFile) -> list[str]:
     """Names of the arrays whose checksum is wrong; reads the whole file."""
     arrays = _flatten(segment.data)
-    return [name for name, crc in segment.checksums.items() if zlib.crc32(arrays[name]) != crc]
+    return [name for name, crc in segment.checksums.items() if zlib.crc32(arrays[name].data) != crc]
 
 
 def _flatten(data: SegmentData) -> dict[str, NDArray[Any]]:

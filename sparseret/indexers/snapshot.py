@@ -6,6 +6,7 @@ import math
 import weakref
 from collections.abc import Mapping
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -129,7 +130,7 @@ class Snapshot:
         ranking = kernels.search(self._segments, queries, k, allowed=allowed, threads=threads)
         numbers = self._numbers(ranking.rows)
         bounds = ranking.ptr.tolist()
-        rows = [slice(*ends) for ends in zip(bounds, bounds[1:], strict=False)]
+        rows = [slice(*ends) for ends in pairwise(bounds)]
         return [numbers[row] for row in rows], [ranking.scores[row] for row in rows]
 
     def row(self, number: int) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
@@ -146,7 +147,7 @@ class Snapshot:
                 stored = data.row_values[inside]
                 weights = data.values(stored)
                 if self._weighting is not None:
-                    lengths = data.code_lengths[stored]
+                    lengths = data.lengths_of(stored)
                     weights = self._weighting.weigh(weights, lengths, self.mean_length)
                 return data.row_columns[inside], weights
         raise KeyError(number)
@@ -218,7 +219,8 @@ def _positions(numbers: NDArray[np.int64], wanted: NDArray[np.int64]) -> NDArray
     at = np.searchsorted(numbers, wanted)
     inside = at < len(numbers)
     at, wanted = at[inside], wanted[inside]
-    return at[numbers[at] == wanted]
+    found: NDArray[np.int64] = at[numbers[at] == wanted]
+    return found
 
 
 def _open(
@@ -232,9 +234,7 @@ def _open(
             entries = catalog.segments()
             files = [
                 known.get(entry.number)
-                or read_segment(
-                    folder / entry.file, size=entry.bytes, header_crc=entry.header_crc
-                )
+                or read_segment(folder / entry.file, size=entry.bytes, header_crc=entry.header_crc)
                 for entry in entries
             ]
         except FileNotFoundError as error:

@@ -62,6 +62,7 @@ class Writer:
         except BaseException:
             self._lock.release()
             raise
+        self._next_number: int | None = None
         self.vocabulary = CatalogVocabulary(self.catalog)
         """Terms of the open transaction; another object after each rollback."""
         self._start_clean()
@@ -97,13 +98,17 @@ class Writer:
             self._next_number = self.catalog.next_number()
         try:
             self.catalog.add_documents(documents, self._next_number)
+        except StorageError:
+            self.rollback()
+            raise
+        try:
             numbers = np.arange(self._next_number, self._next_number + len(documents))
             self._next_number += len(documents)
             self._buffer.append((numbers, rows))
             self._buffered_nnz += rows.nnz
             if self._buffered_nnz >= MAX_BUFFERED_NNZ:
                 self._flush()
-        except StorageError:
+        except BaseException:  # documents without their rows must never be committed
             self.rollback()
             raise
 
@@ -131,7 +136,7 @@ class Writer:
         try:
             self._flush()
             self.catalog.commit()
-        except StorageError:
+        except BaseException:
             self.rollback()
             raise
         self._start_clean()
@@ -175,7 +180,7 @@ class Writer:
     def _start_clean(self) -> None:
         self._buffer: list[tuple[np.ndarray[tuple[int], np.dtype[np.int64]], csr_array]] = []
         self._buffered_nnz = 0
-        self._next_number: int | None = None
+        self._next_number = None
         self._pending_files: list[Path] = []
         self._changed = False
 
@@ -240,7 +245,7 @@ class Writer:
                     )
                 )  # fmt: skip
             self.catalog.commit()
-        except StorageError:
+        except BaseException:
             self.rollback()
             raise
         self._start_clean()
@@ -256,7 +261,7 @@ class Writer:
 
 
 def _unlink(path: Path) -> None:
-    """Remove a file that nobody needs; if a reader's mapping forbids it now, a later writer will."""
+    """Remove a file nobody needs; where a reader's mapping forbids it, a later writer will."""
     try:
         path.unlink(missing_ok=True)
     except OSError:

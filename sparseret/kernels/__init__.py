@@ -105,7 +105,9 @@ class Segment:
         try:
             return self.native.document_frequencies(np.ascontiguousarray(columns, np.int32))
         except _native.CorruptSegment as error:
-            raise CorruptIndexError(str(error)) from error
+            raise CorruptIndexError(
+                f"{error}: `sparseret verify` tells which file is damaged"
+            ) from error
 
 
 def search(
@@ -142,7 +144,9 @@ def search(
             )
         )
     except _native.CorruptSegment as error:
-        raise CorruptIndexError(str(error)) from error
+        raise CorruptIndexError(
+            f"{error}: `sparseret verify` tells which file is damaged"
+        ) from error
 
 
 def invert(

@@ -3,7 +3,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-class CorruptSegment(RuntimeError): ...
+class CorruptSegment(RuntimeError): ...  # noqa: N818 - the name in C++
 
 class Segment:
     def __init__(

@@ -112,7 +112,9 @@ def count_terms(
 ) -> Rows:
     """``value[document, column] = sum over fields f of weights[f] * count of column in f``."""
     n_fields = len(weights)
-    indptr, columns, values = [0], [], []
+    indptr = [0]
+    columns: list[int] = []
+    values: list[float] = []
     for document in range((len(run_ptr) - 1) // n_fields):
         row: dict[int, float] = {}
         for field in range(n_fields):

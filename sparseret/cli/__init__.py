@@ -1,0 +1,1 @@
+"""The command line: ``app.py`` puts it together, one file a subcommand."""

@@ -1,0 +1,61 @@
+"""The ``sparseret`` command: one file a subcommand, errors reported in one place."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from sparseret.cli.delete import delete_command
+from sparseret.cli.eval import eval_command
+from sparseret.cli.index import index_command
+from sparseret.cli.info import info_command
+from sparseret.cli.merge import merge_command
+from sparseret.cli.search import search_command
+from sparseret.cli.verify import verify_command
+from sparseret.errors import SparseretError
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("index")(index_command)
+app.command("search")(search_command)
+app.command("eval")(eval_command)
+app.command("info")(info_command)
+app.command("delete")(delete_command)
+app.command("merge")(merge_command)
+app.command("verify")(verify_command)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from sparseret import __version__
+
+        typer.echo(f"sparseret {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Search your documents with sparse vectors: index, search, evaluate."""
+
+
+def main() -> None:
+    """Run the command line; expected errors end with one line on standard error and status 1."""
+    try:
+        app()
+    except SparseretError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
+    except BrokenPipeError:  # the reader of a pipe has seen enough
+        sys.stderr.close()
+        sys.exit(141)

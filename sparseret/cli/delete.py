@@ -1,0 +1,30 @@
+"""``sparseret delete``: remove documents by id."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+__all__ = ["delete_command"]
+
+
+def delete_command(
+    index: Annotated[Path, typer.Argument(help="Folder of the index.", show_default=False)],
+    ids: Annotated[
+        list[str],
+        typer.Argument(help="Ids of documents; - reads an id a line.", show_default=False),
+    ],
+) -> None:
+    """Delete documents. Unknown ids are counted, and otherwise ignored."""
+    from sparseret.retriever import Retriever
+
+    wanted: list[str] = []
+    for id in ids:
+        wanted += [line.rstrip("\n") for line in sys.stdin] if id == "-" else [id]
+    with Retriever.open(index) as retriever:
+        deleted = retriever.delete(wanted)
+        retriever.commit()
+        print(f"{deleted} documents deleted, {len(set(wanted)) - deleted} unknown ids")

@@ -1,0 +1,197 @@
+"""``sparseret index``: make an index of a corpus, or add to one."""
+
+from __future__ import annotations
+
+import sys
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from sparseret.cli.options import parse_options
+
+if TYPE_CHECKING:
+    from sparseret.readers import BadLine
+    from sparseret.retriever import Retriever
+
+__all__ = ["index_command"]
+
+_SHOWN_BAD_LINES = 10
+
+
+class OnError(str, Enum):
+    """What to do at a bad line."""
+
+    stop = "stop"
+    skip = "skip"
+
+
+class Format(str, Enum):
+    """How lines are written."""
+
+    jsonl = "jsonl"
+    tsv = "tsv"
+
+
+def index_command(
+    corpus: Annotated[
+        str,
+        typer.Argument(
+            help="A .jsonl or .tsv file (also .gz, .zst), a folder in BEIR's layout, or - for "
+            "standard input.",
+            show_default=False,
+        ),
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", "-o", help="Folder of the index.", show_default="the corpus's name + .idx"
+        ),
+    ] = None,
+    encoder: Annotated[
+        str | None,
+        typer.Option(help="Encoder of a new index.", show_default="bm25"),
+    ] = None,
+    encoder_option: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--encoder-option",
+            "-O",
+            metavar="KEY=VALUE",
+            help="Option of the encoder, such as k1=0.9, variant=bm25+, language=german or "
+            '\'fields={"title": 2, "text": 1}\'; repeat it for more.',
+            show_default=False,
+        ),
+    ] = None,
+    update: Annotated[
+        bool,
+        typer.Option("--update", help="Replace documents whose ids are in the index already."),
+    ] = False,
+    on_error: Annotated[
+        OnError, typer.Option(help="At a line that cannot be read, stop or skip it.")
+    ] = OnError.stop,
+    format: Annotated[
+        Format | None,
+        typer.Option(help="Form of the lines.", show_default="by the file's suffix"),
+    ] = None,
+    filter_field: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Metadata field that filters should find fast; repeat it for more. Only for a "
+            "new index.",
+            show_default=False,
+        ),
+    ] = None,
+    commit_every: Annotated[
+        int, typer.Option(min=1, help="Documents between two commits.")
+    ] = 100_000,
+    merge: Annotated[
+        bool, typer.Option(help="Merge all segments at the end, for the fastest search.")
+    ] = True,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only errors.")] = False,
+) -> None:
+    """Index documents; run it again to continue after an interruption.
+
+    A line of JSON has "_id" and "text", and where wanted "title" and further fields, which become
+    metadata for filters:
+
+        {"_id": "1", "title": "Wings", "text": "The lift of ...", "year": 1958}
+
+    Make an index, then search it:
+
+        sparseret index corpus.jsonl --out my.idx
+
+        sparseret search my.idx "lift of a wing"
+
+    Other parameters and languages:
+
+        sparseret index corpus.tsv.gz -O k1=0.9 -O b=0.4 -O language=german
+
+    Add more documents, replacing those with the same id:
+
+        zstd -dc more.jsonl.zst | sparseret index - --out my.idx --update
+    """
+    from sparseret.ingest import ingest
+    from sparseret.progress import progress_bar
+    from sparseret.readers import corpus_size
+
+    if out is None:
+        if corpus == "-":
+            raise typer.BadParameter("--out is needed when reading standard input")
+        out = _default_folder(corpus)
+    show = not quiet and sys.stderr.isatty()
+    size = corpus_size(corpus)
+    bad: list[BadLine] = []
+
+    def note(line: BadLine) -> None:
+        bad.append(line)
+        if len(bad) <= _SHOWN_BAD_LINES:
+            print(f"skipped {line.path}:{line.line}: {line.reason}", file=sys.stderr)
+
+    with _open(out, encoder, parse_options(encoder_option), filter_field or []) as retriever:
+        before = len(retriever)
+        with progress_bar("Indexing", size, show=show, unit="bytes") as advance:
+            read = 0
+
+            def step(_: int, offset: int) -> None:
+                nonlocal read
+                advance(offset - read)
+                read = offset
+
+            report = ingest(
+                retriever,
+                corpus,
+                update=update,
+                on_error=on_error.value,
+                on_skip=note,
+                format=format.value if format else None,
+                commit_every=commit_every,
+                advance=step,
+            )
+            advance((size or read) - read)
+        if merge:
+            retriever.merge()
+        if quiet:
+            return
+        if report.complete_before:
+            print(f"{corpus} is in {out} already: nothing to do (--update reads it again)")
+        else:
+            resumed = f", continued after line {report.resumed_after}" * bool(report.resumed_after)
+            skipped = f", {report.skipped} bad lines skipped" * bool(report.skipped)
+            replaced = report.added - (len(retriever) - before)
+            updated = f", {replaced} of them replaced" * bool(replaced)
+            print(f"{report.added} documents indexed{updated}{skipped}{resumed}")
+        print(
+            f"{out}: {len(retriever)} documents, {retriever.n_bytes / 1e6:.1f} MB, "
+            f"{retriever.description}"
+        )
+
+
+def _default_folder(corpus: str) -> Path:
+    path = Path(corpus)
+    if path.is_dir():
+        return Path(path.resolve().name + ".idx")
+    return Path(path.name.split(".")[0] + ".idx")
+
+
+def _open(
+    out: Path, encoder: str | None, options: dict[str, object], filter_fields: list[str]
+) -> Retriever:
+    """The index at ``out``, made if there is none."""
+    from sparseret.errors import IndexExistsError
+    from sparseret.registry import load_encoder
+    from sparseret.retriever import Retriever
+
+    try:
+        return Retriever.create(
+            out, encoder or "bm25", encoder_options=options, filter_fields=filter_fields
+        )
+    except IndexExistsError:
+        if not (out / "catalog.sqlite").exists():
+            raise
+    if filter_fields:
+        raise typer.BadParameter(f"--filter-field is for a new index; {out} exists")
+    # Named again, the encoder must be the one the index was made with.
+    given = load_encoder(encoder or "bm25", options) if encoder or options else None
+    return Retriever.open(out, given)

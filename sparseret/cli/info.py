@@ -1,0 +1,59 @@
+"""``sparseret info``: what an index holds."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+__all__ = ["info_command"]
+
+
+def info_command(
+    index: Annotated[Path, typer.Argument(help="Folder of the index.", show_default=False)],
+    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON object.")] = False,
+) -> None:
+    """Show encoder, counts, sizes and segments of an index."""
+    from sparseret.indexers.info import index_info
+    from sparseret.retriever import Retriever
+
+    with Retriever.open(index) as retriever:
+        info = index_info(retriever.index)
+        description = retriever.description
+    if as_json:
+        fields = {**info._asdict(), "segments": [s._asdict() for s in info.segments]}
+        print(json.dumps({"encoder": description, **fields}, indent=2))
+        return
+
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    facts = Table.grid(padding=(0, 2))
+    per_posting = f" ({info.segment_bytes / info.nnz:.1f} a value)" if info.nnz else ""
+    for name, value in (
+        ("encoder", description),
+        ("space", info.space),
+        ("documents", f"{info.documents:,}"),
+        ("deleted, not yet merged", f"{info.tombstones:,}"),
+        ("terms", f"{info.terms:,}"),
+        ("stored values (nnz)", f"{info.nnz:,}"),
+        ("mean document length", f"{info.mean_length:.2f}"),
+        ("bytes, documents included", f"{info.bytes:,}"),
+        ("bytes of vectors", f"{info.segment_bytes:,}{per_posting}"),
+        ("format version", str(info.format_version)),
+    ):
+        facts.add_row(name, value)
+    console.print(facts)
+    if info.segments:
+        table = Table("segment", box=None)
+        for column in ("documents", "deleted", "nnz", "bytes"):
+            table.add_column(column, justify="right")
+        table.add_column("values")
+        for s in info.segments:
+            numbers = (f"{n:,}" for n in (s.documents, s.tombstones, s.nnz, s.bytes))
+            table.add_row(s.file, *numbers, s.value_type)
+        console.print()
+        console.print(table)

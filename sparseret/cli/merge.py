@@ -1,0 +1,30 @@
+"""``sparseret merge``: fewer segments, no tombstones."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+__all__ = ["merge_command"]
+
+
+def merge_command(
+    index: Annotated[Path, typer.Argument(help="Folder of the index.", show_default=False)],
+) -> None:
+    """Merge segments and reclaim the space of deleted documents.
+
+    Searches go on meanwhile, on what was committed. It may be interrupted at any time.
+    """
+    from sparseret.progress import progress_bar
+    from sparseret.retriever import Retriever
+
+    with Retriever.open(index) as retriever:
+        before = retriever.n_bytes
+        with progress_bar("Merging", None, show=sys.stderr.isatty()) as advance:
+            merges = retriever.merge(lambda done, _: advance(int(done > 0)))
+        after = retriever.n_bytes
+        segments = len(retriever.index.snapshot.files)
+    print(f"{merges} merges; {segments} segments, {before:,} -> {after:,} bytes")

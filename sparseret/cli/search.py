@@ -1,0 +1,187 @@
+"""``sparseret search``: query an index from the shell."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.text import Text
+
+    from sparseret.retriever import Explanation, Result, Retriever
+
+__all__ = ["search_command"]
+
+
+def search_command(
+    index: Annotated[Path, typer.Argument(help="Folder of the index.", show_default=False)],
+    query: Annotated[
+        str | None, typer.Argument(help="What to look for.", show_default=False)
+    ] = None,
+    k: Annotated[int, typer.Option("-k", min=1, help="Results, or results of each query.")] = 10,
+    filter: Annotated[
+        str | None,
+        typer.Option(
+            "--filter",
+            "-f",
+            help="Condition on the metadata, such as 'year >= 2015 and lang = \"en\"'.",
+            show_default=False,
+        ),
+    ] = None,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Show what each term adds to the score.")
+    ] = False,
+    json_lines: Annotated[
+        bool,
+        typer.Option("--json", help="Print a JSON object a line; the default in a pipe."),
+    ] = False,
+    queries: Annotated[
+        Path | None,
+        typer.Option(
+            help="File of queries (.jsonl, .tsv, or a query a line; also .gz, .zst); the results "
+            "are written as a TREC run.",
+            show_default=False,
+        ),
+    ] = None,
+    run: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Where the run of --queries goes (also .gz, .zst).",
+            show_default="standard output",
+        ),
+    ] = None,
+    threads: Annotated[
+        int | None,
+        typer.Option(min=1, help="Threads for --queries.", show_default="all processors"),
+    ] = None,
+) -> None:
+    """Search an index.
+
+    sparseret search my.idx "lift of a wing" -k 5 --explain
+
+    sparseret search my.idx "wing" --filter 'year >= 1955 and not lang = "de"'
+
+    sparseret search my.idx --queries queries.jsonl -k 100 --run my.run
+    """
+    if (query is None) == (queries is None):
+        raise typer.BadParameter("give either a query or --queries FILE")
+    from sparseret.retriever import Retriever
+
+    with Retriever.open(index) as retriever:
+        if queries is not None:
+            _write_run(retriever, queries, k, filter, run, threads)
+            return
+        if run is not None or threads is not None:
+            raise typer.BadParameter("--run and --threads go with --queries")
+        results = retriever.search(query or "", k, filter=filter)
+        explanations = [retriever.explain(query or "", r.id) for r in results] if explain else []
+        if json_lines or not sys.stdout.isatty():
+            _print_json(results, explanations)
+        else:
+            from rich.console import Console
+
+            _print_table(retriever, query or "", results, explanations, Console())
+
+
+def _write_run(
+    retriever: Retriever,
+    queries: Path,
+    k: int,
+    filter: str | None,
+    run: Path | None,
+    threads: int | None,
+) -> None:
+    from sparseret.eval.runs import run_from_hits, run_lines, write_run
+    from sparseret.readers import read_queries
+
+    asked = read_queries(queries)
+    hits = retriever.retrieve([q.text for q in asked], k, filter=filter, threads=threads)
+    made = run_from_hits([q.id for q in asked], hits)
+    if run is not None:
+        write_run(run, made)
+    else:
+        sys.stdout.writelines(run_lines(made))
+
+
+def _print_json(results: list[Result], explanations: list[Explanation]) -> None:
+    for i, result in enumerate(results):
+        line = {"rank": i + 1, **result._asdict()}
+        if explanations:
+            line["terms"] = [term._asdict() for term in explanations[i].terms]
+            line["missing"] = explanations[i].missing
+        print(json.dumps(line, ensure_ascii=False))
+
+
+def _print_table(
+    retriever: Retriever,
+    query: str,
+    results: list[Result],
+    explanations: list[Explanation],
+    console: Console,
+) -> None:
+    from rich.table import Table
+
+    if not results:
+        console.print("No document matches.")
+        return
+    table = Table(box=None, padding=(0, 2, 1, 0), show_edge=False)
+    table.add_column("", justify="right", style="dim")
+    table.add_column("score", justify="right", style="cyan")
+    table.add_column("id", style="green", max_width=24, overflow="fold")
+    table.add_column("document")
+    for i, result in enumerate(results):
+        cell = _document_cell(retriever, query, result)
+        if explanations:
+            cell.append_text(_explanation_text(explanations[i]))
+        table.add_row(str(i + 1), f"{result.score:.3f}", result.id, cell)
+    console.print(table)
+
+
+def _document_cell(retriever: Retriever, query: str, result: Result) -> Text:
+    from rich.text import Text
+
+    from sparseret.analysis import load_analyzer
+    from sparseret.snippets import make_snippet
+
+    analyzer = getattr(retriever.encoder, "analyzer", None) or load_analyzer("simple")
+    terms = {span.term for span in analyzer.spans(query)}
+    cell = Text()
+    for text, style, width in ((result.title, "bold", 300), (result.text, "", 240)):
+        if not text:
+            continue
+        snippet = make_snippet(text, terms, analyzer, width)
+        part = Text(snippet.text, style)
+        for start, end in snippet.marks:
+            part.stylize("bold yellow", start, end)
+        if cell:
+            cell.append("\n")
+        cell.append_text(part)
+    if result.metadata:
+        pairs = (f"{key}={json.dumps(v, ensure_ascii=False)}" for key, v in result.metadata.items())
+        cell.append("\n" * bool(cell) + "  ".join(pairs)[:300], "dim")
+    return cell
+
+
+def _explanation_text(explanation: Explanation) -> Text:
+    from rich.text import Text
+
+    text = Text()
+    widest = max((len(term.term) for term in explanation.terms), default=0)
+    top = max((abs(term.contribution) for term in explanation.terms), default=1.0) or 1.0
+    for term in explanation.terms:
+        bar = "█" * max(1, round(abs(term.contribution) / top * 20))
+        text.append(
+            f"\n{term.term:<{widest}}  {term.query_weight:7.3f} × {term.document_weight:6.3f} = "
+            f"{term.contribution:7.3f}  ",
+            "dim",
+        )
+        text.append(bar, "cyan")
+    if explanation.missing:
+        text.append(f"\nnot in the document: {', '.join(explanation.missing)}", "dim")
+    return text
