@@ -139,8 +139,11 @@ class CollectionEncoder(Encoder, Weighting, Protocol):
     ) -> csr_array:
         """Stored vectors: non-negative counts, shape (n, dim); grows the vocabulary."""
 
-    def bind(self, vocabulary: Vocabulary, statistics: Statistics) -> CollectionEncoder:
-        """The same encoder over another vocabulary and collection; this one is unchanged."""
+    def bind(self, vocabulary: Vocabulary, statistics: Statistics | None) -> CollectionEncoder:
+        """The same encoder over another vocabulary and collection; this one is unchanged.
+
+        Without statistics it can count, but not encode.
+        """
 
 
 class Index(Protocol):

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from importlib import import_module
-from importlib.metadata import entry_points
 from typing import Any
 
 from sparseret.errors import ConfigurationError
@@ -33,6 +32,8 @@ def load_encoder(name: str, options: Mapping[str, Any] | None = None) -> Encoder
         module, _, attribute = ENCODERS[name].partition(":")
         made = getattr(import_module(module), attribute)
     else:
+        from importlib.metadata import entry_points  # slow to import, and seldom needed
+
         plugins = entry_points(group=ENTRY_POINTS)
         if name not in plugins.names:
             known = ", ".join(sorted({*ENCODERS, *plugins.names}))

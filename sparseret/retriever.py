@@ -274,6 +274,8 @@ class Retriever:
         with self._lock:
             self.index.commit()
             self._view = self._make_view()
+            if self.index.trim_log():  # the view held the snapshot that was in the way
+                self._view = self._make_view()
 
     def rollback(self) -> None:
         """Forget all changes since the last commit."""
@@ -385,8 +387,7 @@ class Retriever:
         writer = self.index.writer
         writer.begin()  # terms are added in the transaction of their documents
         if self._counting is None or self._counting[0] is not writer.vocabulary:
-            bound = self.encoder.bind(writer.vocabulary, self.index.snapshot)
-            self._counting = (writer.vocabulary, bound)
+            self._counting = (writer.vocabulary, self.encoder.bind(writer.vocabulary, None))
         return self._counting[1].count_documents(batch)
 
 

@@ -6,7 +6,9 @@ There is no matrix class of our own. Vectors are checked once, where they enter
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from copy import copy
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +24,8 @@ __all__ = ["MAX_DIM", "check", "from_arrays"]
 MAX_DIM = 2**31
 """Largest dimension: columns are int32, so the largest column is ``2**31 - 1``."""
 
+_FEW_ROWS = 64
+
 
 def from_arrays(
     indptr: NDArray[np.int64], columns: NDArray[np.int32], values: NDArray[np.float32], dim: int
@@ -30,11 +34,18 @@ def from_arrays(
 
     The arrays are neither copied nor checked; scipy would widen or copy them to agree in dtype.
     """
-    from scipy.sparse import csr_array
-
-    matrix: Any = csr_array((len(indptr) - 1, dim), dtype=np.float32)
+    rows = len(indptr) - 1
+    matrix: Any = copy(_blank(rows, dim)) if rows <= _FEW_ROWS else _blank.__wrapped__(rows, dim)
     matrix.indptr, matrix.indices, matrix.data = indptr, columns, values
     return matrix
+
+
+@lru_cache(maxsize=64)
+def _blank(rows: int, dim: int) -> csr_array:
+    """An empty matrix to copy: making one takes scipy longer than many a search takes us."""
+    from scipy.sparse import csr_array
+
+    return csr_array((rows, dim), dtype=np.float32)
 
 
 def check(vectors: object, *, dim: int | None = None, signed: bool = True) -> csr_array:
@@ -54,51 +65,27 @@ def check(vectors: object, *, dim: int | None = None, signed: bool = True) -> cs
             (also after conversion to float32), negative values where ``signed`` is false,
             duplicate columns in a row, or index arrays that do not form a CSR matrix.
     """
-    from scipy.sparse import csr_array, issparse
+    from scipy.sparse import issparse
 
-    if (
-        isinstance(vectors, csr_array)
-        and len(vectors.shape) == 2
-        and dim in (None, vectors.shape[1])
-        and vectors.indptr.dtype == np.int64
-        and vectors.indices.dtype == np.int32
-        and vectors.data.dtype == np.float32
-        and len(vectors.indptr) == vectors.shape[0] + 1
-        and kernels.is_canonical(
-            vectors.indptr, vectors.indices, vectors.data, vectors.shape[1], signed=signed
-        )
-    ):
+    if _is_canonical(vectors, dim, signed):
         return vectors  # the common case, in one pass
-    if issparse(vectors):
-        source: Any = vectors
-    else:
-        source = np.asarray(vectors)
-        if source.ndim != 2 or source.dtype.kind not in "fiub":
-            raise VectorError(
-                f"expected sparse vectors of shape (n, dim), got {type(vectors).__name__} of shape "
-                f"{source.shape} and dtype {source.dtype}; pass a scipy.sparse.csr_array"
-            )
-    if len(source.shape) != 2:
-        raise VectorError(f"expected two dimensions (n, dim), got shape {source.shape}")
-    if source.dtype.kind not in "fiub":
-        raise VectorError(f"expected real numbers, got dtype {source.dtype}")
+    source: Any = vectors
+    if not issparse(vectors):
+        try:
+            source = np.asarray(vectors)
+        except ValueError as error:  # nested lists of unequal lengths
+            raise VectorError(f"expected sparse vectors of shape (n, dim): {error}") from error
+    if source.ndim != 2 or source.dtype.kind not in "fiub":
+        raise VectorError(
+            "expected real sparse vectors of shape (n, dim), such as a scipy.sparse.csr_array; got "
+            f"{type(vectors).__name__} of shape {source.shape} and dtype {source.dtype}"
+        )
     rows, columns = source.shape
     if columns > MAX_DIM:
         raise VectorError(f"dimension {columns} is above the largest supported, {MAX_DIM}")
     if dim is not None and columns != dim:
         raise VectorError(f"vectors have {columns} columns where {dim} are expected")
-    if issparse(source) and source.format == "csr":
-        _check_structure(source.indptr, source.indices, source.data, rows, columns)
-        csr = source
-    elif issparse(source) and source.format == "coo":
-        # tocsr() would add up duplicates silently; sorting keeps them for the check below.
-        order = np.lexsort((source.col, source.row))
-        counts = np.bincount(source.row, minlength=rows)
-        csr = csr_array(source.shape, dtype=source.dtype)
-        csr.indptr = np.concatenate(([0], np.cumsum(counts)))
-        csr.indices, csr.data = source.col[order], source.data[order]
-    else:
-        csr = csr_array(source)
+    csr = _to_csr(source)
 
     indptr = np.ascontiguousarray(csr.indptr, dtype=np.int64)
     indices = np.ascontiguousarray(csr.indices[: indptr[-1]], dtype=np.int32)
@@ -137,14 +124,76 @@ def check(vectors: object, *, dim: int | None = None, signed: bool = True) -> cs
     return from_arrays(indptr, indices, data, columns)
 
 
+def _is_canonical(vectors: object, dim: int | None, signed: bool) -> TypeGuard[csr_array]:
+    from scipy.sparse import csr_array
+
+    return (
+        isinstance(vectors, csr_array)
+        and len(vectors.shape) == 2
+        and dim in (None, vectors.shape[1])
+        and vectors.shape[1] <= MAX_DIM
+        and vectors.indptr.dtype == np.int64
+        and vectors.indices.dtype == np.int32
+        and vectors.data.dtype == np.float32
+        and vectors.indptr.ndim == vectors.indices.ndim == vectors.data.ndim == 1
+        and len(vectors.indptr) == vectors.shape[0] + 1
+        and kernels.is_canonical(
+            vectors.indptr, vectors.indices, vectors.data, vectors.shape[1], signed=signed
+        )
+    )
+
+
+def _to_csr(source: Any) -> Any:
+    """Two-dimensional numbers of any format as CSR, duplicate columns kept for the checks to see.
+
+    Scipy adds up duplicates where it converts some formats, and trusts index arrays, which anyone
+    can set: what points outside the matrix would crash it.
+    """
+    from scipy.sparse import csr_array, issparse
+
+    if not issparse(source):
+        # scipy knows no half precision.
+        return csr_array(source.astype(np.float32) if source.dtype == np.float16 else source)
+    rows, columns = source.shape
+    if source.format == "csr":
+        _check_structure(source.indptr, source.indices, source.data, rows, columns)
+        return source
+    if source.format == "csc":
+        _check_structure(source.indptr, source.indices, source.data, columns, rows)
+        return source.tocsr()
+    entries = source.tocoo(copy=False)
+    for axis, size in ((entries.row, rows), (entries.col, columns)):
+        if len(axis) != len(entries.data):
+            raise VectorError(f"{len(axis)} coordinates for {len(entries.data)} values")
+        if len(axis) and (axis.min() < 0 or axis.max() >= size):
+            raise VectorError(f"coordinates must lie within the shape, {source.shape}")
+    order = np.lexsort((entries.col, entries.row))
+    counts = np.bincount(entries.row, minlength=rows)
+    csr: Any = csr_array(source.shape, dtype=source.dtype)
+    csr.indptr = np.concatenate(([0], np.cumsum(counts)))
+    csr.indices, csr.data = entries.col[order], entries.data[order]
+    return csr
+
+
 def _check_structure(
-    indptr: NDArray[Any], indices: NDArray[Any], data: NDArray[Any], rows: int, columns: int
+    indptr: NDArray[Any], indices: NDArray[Any], data: NDArray[Any], major: int, minor: int
 ) -> None:
-    """Refuse index arrays that scipy accepts unchecked but that point outside the matrix."""
-    if len(indptr) != rows + 1 or indptr[0] != 0 or (np.diff(indptr) < 0).any():
-        raise VectorError(f"indptr is not an ascending array of {rows + 1} offsets from 0")
+    """Refuse arrays that scipy accepts unchecked but that point outside a CSR or CSC matrix.
+
+    ``major`` is the number of its rows (CSR) or columns (CSC), ``minor`` that of the others.
+    """
+    if not indptr.ndim == indices.ndim == data.ndim == 1:
+        raise VectorError("indptr, indices and data must be one-dimensional")
+    if indptr.dtype.kind not in "iu" or indices.dtype.kind not in "iu":
+        raise VectorError(
+            f"indptr and indices hold {indptr.dtype} and {indices.dtype}, not integers"
+        )
+    if len(indptr) != major + 1 or indptr[0] != 0 or (indptr[1:] < indptr[:-1]).any():
+        raise VectorError(f"indptr is not an ascending array of {major + 1} offsets from 0")
     nnz = int(indptr[-1])
     if nnz > min(len(indices), len(data)):
-        raise VectorError(f"indptr promises {nnz} values, the arrays hold {len(data)}")
-    if nnz and (int(indices[:nnz].min()) < 0 or int(indices[:nnz].max()) >= columns):
-        raise VectorError(f"column indices must lie in 0..{columns - 1}")
+        raise VectorError(
+            f"indptr promises {nnz} values, there are {len(indices)} indices and {len(data)} values"
+        )
+    if nnz and (int(indices[:nnz].min()) < 0 or int(indices[:nnz].max()) >= minor):
+        raise VectorError(f"indices must lie in 0..{minor - 1}")

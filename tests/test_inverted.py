@@ -32,6 +32,7 @@ from sparseret.indexers.inverted import InvertedIndex
 from sparseret.indexers.verify import verify_index
 from sparseret.kernels import reference
 from sparseret.protocols import Hits
+from sparseret.retriever import Retriever
 
 DIM = 12
 
@@ -335,6 +336,19 @@ def test_small_commits_do_not_pile_up(index: InvertedIndex) -> None:
         index.commit()
     assert len(index.snapshot.files) < 16
     assert index.search(rows({1: 1.0}), 3).ids == [["99", "98", "97"]]
+
+
+def test_the_write_ahead_log_is_reused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sparseret.indexers.inverted._LARGE_LOG", 2**18)
+    log = tmp_path / "i" / "catalog.sqlite-wal"
+    with Retriever.create(tmp_path / "i") as retriever:
+        for i in range(60):
+            retriever.add([Document(f"{i}-{j}", "x" * 10_000) for j in range(10)])
+            retriever.commit()
+        assert len(retriever) == 600
+        assert (tmp_path / "i" / "catalog.sqlite").stat().st_size > 5_000_000
+        assert log.stat().st_size < 2_000_000
+    assert not log.exists()
 
 
 def test_distinct_values_beyond_16_bits_stay_exact(tmp_path: Path) -> None:

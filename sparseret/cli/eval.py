@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 __all__ = ["eval_command"]
 
-_PIPE_WIDTH = 120
 _PROGRESS_STEP = 1 << 16  # bytes between two updates of the progress bar
 
 
@@ -177,8 +176,7 @@ def eval_command(
         raise typer.BadParameter(f"--per-query {per_query}: the name must end in .tsv or .csv")
     options = parse_options(encoder_option)
 
-    from rich.console import Console
-
+    from sparseret.cli.console import make_console
     from sparseret.eval.datasets import load_dataset
     from sparseret.eval.evaluate import evaluate, evaluate_run
     from sparseret.eval.measures import DEFAULT_MEASURES, required_depth
@@ -208,9 +206,7 @@ def eval_command(
                 retriever, dataset, measures=measures, k=k, drop_self=drop_self, threads=threads
             )
 
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=_PIPE_WIDTH)
+    console = make_console()
     print_report(report, console)
     if baseline is not None:
         _print_comparisons(report, baseline, measures, console)

@@ -27,10 +27,11 @@ def info_command(
         print(json.dumps({"encoder": description, **fields}, indent=2))
         return
 
-    from rich.console import Console
     from rich.table import Table
 
-    console = Console()
+    from sparseret.cli.console import make_console
+
+    console = make_console()
     facts = Table.grid(padding=(0, 2))
     per_posting = f" ({info.segment_bytes / info.nnz:.1f} a value)" if info.nnz else ""
     for name, value in (

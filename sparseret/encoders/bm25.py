@@ -181,8 +181,11 @@ class BM25Encoder:
         """The term of a column. Raises KeyError where there is none."""
         return self._vocabulary.term(column)
 
-    def bind(self, vocabulary: Vocabulary, statistics: Statistics) -> BM25Encoder:
-        """The same encoder over another vocabulary and collection; this one is unchanged."""
+    def bind(self, vocabulary: Vocabulary, statistics: Statistics | None) -> BM25Encoder:
+        """The same encoder over another vocabulary and collection; this one is unchanged.
+
+        Without statistics it can count, but not encode.
+        """
         bound = BM25Encoder.__new__(BM25Encoder)
         bound.__dict__.update(self.__dict__)
         bound._vocabulary, bound._statistics, bound._columns = vocabulary, statistics, {}
@@ -297,7 +300,7 @@ class BM25Encoder:
         self, texts: Sequence[str], weights: NDArray[np.float64], *, add: bool
     ) -> kernels.Rows:
         """Counts of rows given as one text per field, field by field."""
-        token_lists = [self.analyzer.tokens(text) for text in texts]
+        token_lists = [self.analyzer.tokens(text) if text else [] for text in texts]
         ends = np.cumsum([len(tokens) for tokens in token_lists], dtype=np.int64)
         flat = list(chain.from_iterable(token_lists))
         columns = self._token_columns(flat, add=add)
@@ -324,6 +327,8 @@ class BM25Encoder:
         return np.fromiter((known.get(t, _UNKNOWN) for t in tokens), np.int32, len(tokens))
 
     def _stack(self, parts: Sequence[kernels.Rows]) -> csr_array:
+        if len(parts) == 1:
+            return vectors.from_arrays(*parts[0], len(self._vocabulary))
         indptr = [np.zeros(1, np.int64)]
         total = 0
         for part in parts:

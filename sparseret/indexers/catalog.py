@@ -27,6 +27,7 @@ from sparseret.errors import (
     DuplicateIdError,
     IncompatibleIndexError,
     IndexNotFoundError,
+    SparseretError,
     StorageError,
 )
 
@@ -39,6 +40,8 @@ _NUL = re.compile(
     r"(?<!\\)(?:\\\\)*\\u0000"
 )  # an escaped NUL, not an escaped backslash before u0000
 _MAX_DEPTH = 100
+_MAX_CACHED_IDS = 1_000_000
+_encode_json = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
 
 _SCHEMA = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -109,8 +112,9 @@ class Catalog:
 
     def __init__(self, folder: Path, *, writable: bool) -> None:
         self.folder = folder
+        self._path = path = folder / _FILE
         self._lock = threading.RLock()
-        path = folder / _FILE
+        self._ids: dict[int, str] = {}
         if not path.is_file():
             raise IndexNotFoundError(
                 f"no index at {folder}: make one with `sparseret index CORPUS --out {folder}`"
@@ -196,6 +200,19 @@ class Catalog:
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
 
+    def log_bytes(self) -> int:
+        """Size of the write-ahead log."""
+        log = self._path.with_name(self._path.name + "-wal")
+        return log.stat().st_size if log.exists() else 0
+
+    def checkpoint(self) -> bool:
+        """Copy the write-ahead log into the database; whether all of it could be copied.
+
+        The next writer starts the log anew once no open snapshot was taken before the copy.
+        """
+        busy, logged, copied = self._all("PRAGMA wal_checkpoint(PASSIVE)")[0]
+        return not busy and logged == copied
+
     # --- documents --------------------------------------------------------------------------
 
     def next_number(self) -> int:
@@ -257,24 +274,29 @@ class Catalog:
         """Number of live documents."""
         return int(self._one("SELECT count(*) FROM documents"))
 
-    def ids(self, numbers: NDArray[np.int64]) -> list[str]:
-        """Ids of live documents, in the order of the distinct ``numbers``.
+    def ids(self, numbers: Sequence[int]) -> list[str]:
+        """Ids of live documents, in the order of ``numbers``; for a connection with a snapshot.
 
         Raises:
             CorruptIndexError: the catalog has no such document.
         """
-        found = dict(
-            self._all(
+        known = self._ids
+        missing = [number for number in numbers if number not in known]
+        if missing:
+            if len(known) > _MAX_CACHED_IDS:  # a new dict: other threads may read the old one
+                self._ids = known = {}
+                missing = list(numbers)
+            found = self._all(
                 "SELECT number, id FROM documents WHERE number IN (SELECT value FROM json_each(?))",
-                (json.dumps(numbers.tolist()),),
+                (json.dumps(missing),),
             )
-        )
-        if len(found) != len(numbers):
-            raise CorruptIndexError(
-                f"{self.folder}: a segment names documents that the catalog lacks. "
-                "`sparseret verify` tells which file is damaged; restore it or index again"
-            )
-        return [found[number] for number in numbers.tolist()]
+            known.update(found)
+            if len(found) != len(missing):
+                raise CorruptIndexError(
+                    f"{self.folder}: a segment names documents that the catalog lacks. "
+                    "`sparseret verify` tells which file is damaged; restore it or index again"
+                )
+        return [known[number] for number in numbers]
 
     def documents(self, ids: Sequence[str]) -> list[Document | None]:
         """Documents by id, None where there is none."""
@@ -425,8 +447,12 @@ class Catalog:
     # --- plumbing ---------------------------------------------------------------------------
 
     def _all(self, sql: str, parameters: tuple[Any, ...] = ()) -> list[Any]:
-        with self._translated():
-            return self._db.execute(sql, parameters).fetchall()
+        # Not through a context manager: this is on the way of every query.
+        with self._lock:
+            try:
+                return self._db.execute(sql, parameters).fetchall()
+            except sqlite3.Error as error:
+                raise _translation(error, self._path) from error
 
     def _document(self, id: str, title: str, text: str, metadata: str) -> Document:
         try:
@@ -459,7 +485,7 @@ class Catalog:
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
-        with self._lock, _translated(self.folder / _FILE):
+        with self._lock, _translated(self._path):
             yield
 
 
@@ -468,17 +494,21 @@ def _translated(path: Path) -> Iterator[None]:
     """SQLite's errors as ours."""
     try:
         yield
-    except (UnicodeEncodeError, sqlite3.DataError):
-        raise
-    except sqlite3.OperationalError as error:
-        raise StorageError(
+    except sqlite3.DataError:
+        raise  # a value beyond SQLite's limits: the caller knows which
+    except sqlite3.Error as error:
+        raise _translation(error, path) from error
+
+
+def _translation(error: sqlite3.Error, path: Path) -> SparseretError:
+    if isinstance(error, sqlite3.ProgrammingError) and "closed" in str(error):
+        return StorageError(f"{path} was closed: open the index again")
+    if isinstance(error, sqlite3.OperationalError):
+        return StorageError(
             f"{path}: {error}; what was committed before is intact. "
             "Free space or fix permissions and run the command again"
-        ) from error
-    except sqlite3.DatabaseError as error:
-        raise CorruptIndexError(
-            f"{path}: {error}. Restore it from a backup or build the index again"
-        ) from error
+        )
+    return CorruptIndexError(f"{path}: {error}. Restore it from a backup or build the index again")
 
 
 def _read_only_mode(path: Path) -> str:
@@ -499,17 +529,16 @@ def _row(number: int, document: Document) -> tuple[int, str, str, str, str, int]
 
 def _checksum(*fields: object) -> int:
     """CRC-32 of a document's fields, to notice what changed behind SQLite's back."""
-    crc = 0
-    for field in fields:
-        crc = zlib.crc32(str(field).encode(), zlib.crc32(b"\0", crc))
-    return crc
+    return zlib.crc32("\0".join(map(str, fields)).encode())
 
 
 def _dump(document: Document) -> str:
     """Metadata as JSON that SQLite's own JSON functions read the same way."""
+    if not document.metadata:
+        return "{}"
     where = f"document {document.id!r}: metadata"
     try:
-        text = json.dumps(dict(document.metadata), ensure_ascii=False, allow_nan=False)
+        text = _encode_json(dict(document.metadata))
     except (TypeError, ValueError, RecursionError) as error:
         raise DocumentError(f"{where} is not JSON: {error}") from error
     if _NUL.search(text):

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 __all__ = ["InvertedIndex", "search_snapshot"]
 
 _CORES = os.cpu_count() or 1
+_LARGE_LOG = 2**24  # bytes
 
 
 class InvertedIndex:
@@ -254,6 +255,21 @@ class InvertedIndex:
                 self._writer.commit()
                 self._writer.merge_small()
                 self.refresh()
+                self.trim_log()
+
+    def trim_log(self) -> bool:
+        """Let SQLite reuse its write-ahead log if that has grown large; whether it can.
+
+        A log cannot start anew while anyone holds a snapshot taken from it. So the log is copied
+        into the database, and then a snapshot taken that needs no log.
+        """
+        with self._write_lock:
+            if self._writer is None or self._writer.catalog.log_bytes() < _LARGE_LOG:
+                return False
+            if not self._writer.catalog.checkpoint():
+                return False
+            self.refresh()
+            return True
 
     def rollback(self) -> None:
         """Forget all changes since the last commit."""
@@ -323,7 +339,9 @@ def search_snapshot(
         selected = snapshot.catalog.numbers_where(*compile_filter(tree))
         allowed = selected if allowed is None else np.intersect1d(allowed, selected)
     numbers, scores = snapshot.search(queries, k, allow=allowed, threads=threads or _CORES)
+    if len(numbers) == 1:
+        return Hits([snapshot.catalog.ids(numbers[0].tolist())], scores)
     # Every document is looked up once, however many queries found it.
     every = np.unique(np.concatenate([np.empty(0, np.int64), *numbers]))
-    ids = np.array(snapshot.catalog.ids(every), dtype=object)
+    ids = np.array(snapshot.catalog.ids(every.tolist()), dtype=object)
     return Hits([ids[np.searchsorted(every, row)].tolist() for row in numbers], scores)

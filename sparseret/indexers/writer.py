@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from filelock import FileLock, Timeout
 
 from sparseret import vectors
 from sparseret.documents import Document
@@ -44,6 +43,8 @@ class Writer:
     """
 
     def __init__(self, folder: Path, *, weighted: bool) -> None:
+        from filelock import FileLock, Timeout  # readers need not wait for it
+
         self._folder = folder
         self._weighted = weighted
         self._lock = FileLock(folder / "writer.lock", thread_local=False)

@@ -1,0 +1,20 @@
+"""Where tables go."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+__all__ = ["make_console"]
+
+_PIPE_WIDTH = 120
+
+
+def make_console() -> Console:
+    """Standard output; as wide as the terminal, or wide enough for tables in a pipe."""
+    from rich.console import Console
+
+    console = Console()
+    return console if console.is_terminal else Console(width=_PIPE_WIDTH)
