@@ -14,7 +14,7 @@ import numpy as np
 
 from sparseret import vectors as vector_checks
 from sparseret.documents import Document
-from sparseret.errors import ConfigurationError, CorruptIndexError, DocumentError
+from sparseret.errors import ConfigurationError, CorruptIndexError, DocumentError, VectorError
 from sparseret.indexers.inverted import InvertedIndex, search_snapshot
 from sparseret.indexers.snapshot import Snapshot
 from sparseret.indexers.vocabulary import CatalogVocabulary
@@ -243,11 +243,12 @@ class Retriever:
 
     def document(self, id: str) -> Document | None:
         """The document with an id, or None."""
-        return self._view.snapshot.catalog.documents([id])[0]
+        view = self._view  # held, as a commit beside it would close the catalog
+        return view.snapshot.catalog.documents([id])[0]
 
     def documents(self) -> Iterator[Document]:
-        """All documents in the order they were added."""
-        return self._view.snapshot.catalog.iterate_documents()
+        """All documents in the order they were added, as of now whatever is committed meanwhile."""
+        return _documents(self._view)
 
     def add(self, documents: Iterable[Document], *, show_progress: bool = False) -> int:
         """Encode and append documents; visible after :meth:`commit`. Returns how many.
@@ -343,7 +344,13 @@ class Retriever:
         return _View(snapshot, encoder)
 
     def _encode_queries(self, encoder: Encoder, queries: Sequence[str]) -> csr_array:
-        return vector_checks.check(encoder.encode_queries(queries), dim=encoder.dim)
+        vectors = vector_checks.check(encoder.encode_queries(queries), dim=encoder.dim)
+        if vectors.shape[0] != len(queries):
+            raise VectorError(
+                f"the encoder {encoder.name!r} made {vectors.shape[0]} vectors of "
+                f"{len(queries)} queries"
+            )
+        return vectors
 
     def _hits(
         self,
@@ -398,13 +405,24 @@ def _recorded_encoder(path: Path) -> Encoder:
     catalog = Catalog(path, writable=False)
     try:
         recorded = json.loads(catalog.meta("setting:encoder"))
-        return load_encoder(recorded["name"], recorded["options"])
+        name, options = recorded["name"], recorded["options"]
     except (KeyError, TypeError, json.JSONDecodeError) as error:
         raise CorruptIndexError(
             f"{path}: the record of the encoder is damaged. Restore catalog.sqlite from a backup"
         ) from error
     finally:
         catalog.close()
+    try:
+        return load_encoder(name, options)
+    except ConfigurationError as error:
+        raise ConfigurationError(
+            f"{path} was made with the encoder {name!r}, which cannot be made again: {error}. "
+            "Install the package it comes from, or give it: Retriever.open(path, encoder=...)"
+        ) from error
+
+
+def _documents(view: _View) -> Iterator[Document]:
+    yield from view.snapshot.catalog.iterate_documents()  # the view keeps the catalog open
 
 
 def _batches(documents: Iterable[Document]) -> Iterator[list[Document]]:

@@ -35,20 +35,14 @@ def make_snippet(
     text = " ".join(text[:_SCANNED_CHARACTERS].split())
     wanted = set(terms)
     spans = [span for span in analyzer.spans(text) if span.term in wanted]
-    begin = 0
     best = (0, 0)
-    for i, first in enumerate(spans):
-        inside = [s for s in spans[i : i + width] if s.end <= first.start + width]
+    first = last = 0
+    for i, span in enumerate(spans):
+        inside = [s for s in spans[i : i + width] if s.end <= span.start + width]
         found = (len({s.term for s in inside}), len(inside))
         if found > best:
-            best, begin = found, first.start
-    # Some context before the first mark, from the start of a word.
-    begin = max(0, min(begin - width // 5, len(text) - width))
-    if begin:
-        begin = text.find(" ", begin) + 1 or begin
-    end = min(len(text), begin + width)
-    if end < len(text) and (space := text.rfind(" ", begin, end)) > begin:
-        end = space
+            best, first, last = found, span.start, max(s.end for s in inside)
+    begin, end = _around(text, first, last, width)
     prefix = "… " if begin else ""
     marks: list[tuple[int, int]] = []
     for span in spans:
@@ -60,3 +54,17 @@ def make_snippet(
         else:
             marks.append((start, stop))
     return Snippet(prefix + text[begin:end] + (" …" if end < len(text) else ""), marks)
+
+
+def _around(text: str, first: int, last: int, width: int) -> tuple[int, int]:
+    """A passage that holds ``first`` to ``last``, with context, and whole words where it can."""
+    context = min(width // 5, width - (last - first))
+    begin = max(0, min(first - context, len(text) - width))
+    if begin and text[begin - 1] != " " and (space := text.find(" ", begin, first)) >= 0:
+        begin = space + 1
+    end = min(len(text), begin + width)
+    if end < len(text) and text[end] != " ":
+        # Not far back, as some scripts are written without spaces.
+        space = text.rfind(" ", max(begin + 1, last, end - width // 5), end)
+        end = space if space >= 0 else end
+    return begin, end

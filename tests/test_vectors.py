@@ -335,13 +335,13 @@ def test_checked_rows_are_canonical_and_equal_to_the_input(matrix: Any) -> None:
         st.sampled_from([np.float64, np.float32, np.float16, np.int16, np.bool_]),
         hnp.array_shapes(min_dims=2, max_dims=2, min_side=0, max_side=5),
     ),
-    st.sampled_from(EVERY),
+    st.sampled_from([make.values[0] for make in EVERY]),
     st.booleans(),
 )
 def test_any_dense_matrix_in_any_format(dense: Any, make: Any, signed: bool) -> None:
     if dense.dtype == np.float16 or 0 in dense.shape:
-        make = EVERY[-1]
-    matrix = make.values[0](dense)
+        make = np.array  # scipy has none of these in every format
+    matrix = make(dense)
     before = arrays_of(matrix)
     with np.errstate(over="ignore"):
         expected = dense.astype(np.float32)

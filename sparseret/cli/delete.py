@@ -23,7 +23,7 @@ def delete_command(
 
     wanted: list[str] = []
     for id in ids:
-        wanted += [line.rstrip("\n") for line in sys.stdin] if id == "-" else [id]
+        wanted += filter(None, sys.stdin.read().splitlines()) if id == "-" else [id]
     with Retriever.open(index) as retriever:
         deleted = retriever.delete(wanted)
         retriever.commit()

@@ -172,7 +172,10 @@ def _default_folder(corpus: str) -> Path:
     path = Path(corpus)
     if path.is_dir():
         return Path(path.resolve().name + ".idx")
-    return Path(path.name.split(".")[0] + ".idx")
+    # "wiki.de.jsonl.gz" and "wiki.en.jsonl.gz" must not end in one index.
+    if path.suffix.lower() in COMPRESSIONS:
+        path = path.with_suffix("")
+    return Path(path.stem + ".idx")
 
 
 def _open(

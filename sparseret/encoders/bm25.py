@@ -309,22 +309,24 @@ class BM25Encoder:
     def _token_columns(self, tokens: list[str], *, add: bool) -> NDArray[np.int32]:
         """Column of each token, negative for stop words and, without ``add``, unknown terms."""
         known = self._columns
-        fresh = [token for token in dict.fromkeys(tokens) if token not in known]
+        # The tokens of a batch make a small table, which stays in the processor's cache; the
+        # large one is looked into once a distinct token.
+        local = {token: known.get(token, _UNKNOWN) for token in dict.fromkeys(tokens)}
+        fresh = [token for token, column in local.items() if column == _UNKNOWN]
         if fresh:
-            if len(known) > _MAX_CACHED_TOKENS:  # a new dict: other threads may read the old one
-                self._columns = known = {}
-                fresh = list(dict.fromkeys(tokens))
             terms = [self.analyzer.term(token) for token in fresh]
             columns = self._vocabulary.columns([t for t in terms if t is not None], add=add)
             found = iter(columns.tolist())
-            for token, term in zip(fresh, terms, strict=True):
-                column = _STOP_WORD if term is None else next(found)
-                if column != _UNKNOWN:  # what is unknown today may be known tomorrow
-                    known[token] = column
-        # map() over a bound method runs at C speed; only queries can hold unknown tokens.
-        if add:
-            return np.fromiter(map(known.__getitem__, tokens), np.int32, len(tokens))
-        return np.fromiter((known.get(t, _UNKNOWN) for t in tokens), np.int32, len(tokens))
+            resolved = {
+                token: _STOP_WORD if term is None else next(found)
+                for token, term in zip(fresh, terms, strict=True)
+            }
+            local.update(resolved)
+            if len(known) > _MAX_CACHED_TOKENS:  # a new dict: other threads may read the old one
+                self._columns = known = {}
+            # What is unknown today may be known tomorrow.
+            known.update((t, column) for t, column in resolved.items() if column != _UNKNOWN)
+        return np.fromiter(map(local.__getitem__, tokens), np.int32, len(tokens))
 
     def _stack(self, parts: Sequence[kernels.Rows]) -> csr_array:
         if len(parts) == 1:
