@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import math
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["Document", "Query"]
+__all__ = ["Document", "Query", "id_problem", "metadata_problem"]
+
+_INT64 = range(-(2**63), 2**63)
+_MAX_DEPTH = 100
+"""Levels of lists and objects in metadata; far below what JSON libraries and SQLite give up at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,3 +48,66 @@ class Query:
 
     id: str
     text: str
+
+
+def id_problem(id: object) -> str | None:
+    """Why something cannot be an id, or None: ids stand in tables and run files."""
+    if not isinstance(id, str):
+        return f"the id {id!r} is {type(id).__name__}, expected a string"
+    if not id:
+        return "the id is empty"
+    if id.isprintable() and not id.isspace():
+        return None
+    if id.isspace():
+        return f"id {id!r} is nothing but white space"
+    for character in id:
+        category = unicodedata.category(character)
+        if category in ("Cc", "Zl", "Zp"):
+            return (
+                f"id {id!r} holds the control character U+{ord(character):04X}, "
+                "which files of results cannot hold"
+            )
+        if category == "Cs":
+            return f"id {id!r} holds half a surrogate pair, which is no character"
+    return None
+
+
+def metadata_problem(value: object, depth: int = 0) -> str | None:
+    """Why a value cannot be metadata, or None: it must come back from SQLite's JSON as it was."""
+    if value is None or isinstance(value, bool):
+        return None
+    if isinstance(value, str):
+        return _string_problem(value)
+    if isinstance(value, int):
+        if value not in _INT64:
+            return f"the integer {value} does not fit 64 bits; write it as a string"
+    elif isinstance(value, float):
+        if not math.isfinite(value):
+            return f"the number {value} is not finite, or too large for a double"
+    elif isinstance(value, (Mapping, list, tuple)):
+        if depth > _MAX_DEPTH:
+            return f"nested more than {_MAX_DEPTH} levels deep"
+        inner: list[object] = list(value)
+        if isinstance(value, Mapping):
+            for key in value:
+                if not isinstance(key, str):
+                    return f"the key {key!r} is not a string"
+            inner += value.values()
+        for item in inner:
+            if problem := metadata_problem(item, depth + 1):
+                return problem
+    else:
+        return f"{type(value).__name__} is not a JSON value"
+    return None
+
+
+def _string_problem(text: str) -> str | None:
+    if "\0" in text:
+        return "metadata holds the character U+0000, at which SQLite would cut it"
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            surrogate = ord(text[error.start])
+            return f"\\u{surrogate:04x} is half a surrogate pair, which is no character"
+    return None

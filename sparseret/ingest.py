@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from sparseret.documents import Document
-from sparseret.errors import ConfigurationError, DocumentError, DuplicateIdError, VectorError
+from sparseret.errors import ConfigurationError, DocumentError, VectorError
 from sparseret.indexers.catalog import SourceEntry
 from sparseret.linefile import LineFile, locate, size_on_disk
 from sparseret.readers import BadLine, Record, read_documents
@@ -160,7 +160,7 @@ class _Progress:
         """Add documents read up to ``line``; commit if that is due."""
         try:
             (self._retriever.update if self._update else self._retriever.add)(documents)
-        except (DuplicateIdError, VectorError):
+        except (DocumentError, VectorError):
             self._commit()  # all batches but this one
             raise
         self.added += len(documents)

@@ -7,14 +7,12 @@ meets an id that would break a run file or a value that cannot be stored.
 from __future__ import annotations
 
 import json
-import math
 import re
-import unicodedata
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, NoReturn, Protocol
 
-from sparseret.documents import Document, Query
+from sparseret.documents import Document, Query, id_problem, metadata_problem
 from sparseret.errors import ConfigurationError, DocumentError, DuplicateIdError
 from sparseret.linefile import COMPRESSIONS, STDIN, LineFile, locate, size_on_disk
 
@@ -291,9 +289,6 @@ class _Json:
                 f"the line starts {line[:20].strip()!r}, expected a JSON object, {{...}}"
             )
         document = _document(fields)
-        for value in document.metadata.values():
-            if type(value) is not str:
-                _check_value(value, 1)
         # Decoding UTF-8 refuses surrogates, so they can only have come in through escapes.
         if "\\u" in line and _SURROGATE_ESCAPE.search(line):
             _check_surrogates(document)
@@ -309,24 +304,6 @@ def _refuse_constant(name: str) -> NoReturn:
 
 
 _DECODER = json.JSONDecoder(parse_constant=_refuse_constant)
-
-
-def _check_value(value: object, depth: int) -> None:
-    """Refuse metadata that SQLite's JSON functions could not read back."""
-    if depth > _MAX_DEPTH:
-        raise _RejectedError(f"nested more than {_MAX_DEPTH} levels deep")
-    if isinstance(value, int):
-        if value not in _INT64:
-            raise _RejectedError(f"the integer {value} does not fit 64 bits; write it as a string")
-    elif isinstance(value, float):
-        if not math.isfinite(value):
-            raise _RejectedError("a number is too large for a double; write it as a string")
-    elif isinstance(value, dict):
-        for inner in value.values():
-            _check_value(inner, depth + 1)
-    elif isinstance(value, list):
-        for inner in value:
-            _check_value(inner, depth + 1)
 
 
 def _check_surrogates(document: Document) -> None:
@@ -357,6 +334,8 @@ def _document(fields: dict[str, Any]) -> Document:
     title = _string(fields.pop("title", None), "title")
     if isinstance(fields.get("metadata"), dict):
         fields = fields.pop("metadata") | fields
+    if fields and (problem := metadata_problem(fields)):
+        raise _RejectedError(problem)
     return Document(document_id, text, title, fields)
 
 
@@ -369,24 +348,12 @@ def _string(value: object, name: str) -> str:
 
 
 def _id(value: object, name: str) -> str:
-    if isinstance(value, str):
-        if not value.isprintable() or value.isspace():
-            _check_id(value)
-        if value:
-            return value
     if value is None or value == "":
         raise _RejectedError("no id: _id (or id) is missing, null or empty")
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
-    raise _RejectedError(f"{name} is {type(value).__name__}, expected a string or an integer")
-
-
-def _check_id(value: str) -> None:
-    if value.isspace():
-        raise _RejectedError(f"id {value!r} is nothing but white space")
-    for character in value:
-        if unicodedata.category(character) in ("Cc", "Zl", "Zp"):
-            raise _RejectedError(
-                f"id {value!r} holds the control character U+{ord(character):04X}, "
-                "which files of results cannot hold"
-            )
+    if not isinstance(value, str):
+        raise _RejectedError(f"{name} is {type(value).__name__}, expected a string or an integer")
+    if problem := id_problem(value):
+        raise _RejectedError(problem)
+    return value

@@ -26,7 +26,8 @@ def load_encoder(name: str, options: Mapping[str, Any] | None = None) -> Encoder
     """Make an encoder by its registered name.
 
     Raises:
-        ConfigurationError: no such encoder, or an option it does not have.
+        ConfigurationError: no such encoder, one that cannot be imported, or an option that it
+            does not have.
     """
     if name in ENCODERS:
         module, _, attribute = ENCODERS[name].partition(":")
@@ -38,6 +39,12 @@ def load_encoder(name: str, options: Mapping[str, Any] | None = None) -> Encoder
         if name not in plugins.names:
             known = ", ".join(sorted({*ENCODERS, *plugins.names}))
             raise ConfigurationError(f"unknown encoder {name!r}; there are: {known}")
-        made = plugins[name].load()
+        try:
+            made = plugins[name].load()
+        except (ImportError, AttributeError) as error:
+            raise ConfigurationError(
+                f"the encoder {name!r} is registered as {plugins[name].value}, which cannot be "
+                f"imported: {error}"
+            ) from error
     encoder: Encoder = made.from_options(options or {})
     return encoder

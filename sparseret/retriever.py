@@ -262,11 +262,16 @@ class Retriever:
         return self._add(documents, replace=False, show_progress=show_progress)
 
     def update(self, documents: Iterable[Document], *, show_progress: bool = False) -> int:
-        """Add documents, replacing those whose ids are there already. Returns how many."""
+        """Add documents, replacing those whose ids are there already; the last of an id wins.
+
+        Returns how many were given.
+        """
         return self._add(documents, replace=True, show_progress=show_progress)
 
     def delete(self, ids: Iterable[str]) -> int:
         """Delete documents; unknown ids are ignored. Returns how many there were."""
+        if isinstance(ids, str):
+            raise ConfigurationError("ids must be a list of strings, not one string")
         with self._lock:
             return self.index.delete(list(ids))
 
@@ -377,15 +382,16 @@ class Retriever:
         added = 0
         with progress_bar("Indexing", total, show=show_progress) as advance:
             for batch in _batches(documents):
+                taken = len(batch)
                 with self._lock:
                     # Encoding comes first: a document that cannot be encoded changes nothing.
                     rows = self._encode_documents(batch)
                     if replace:
                         batch, rows = _last_of_each_id(batch, rows)
-                        self.index.delete([document.id for document in batch])
-                    self.index.add([d.id for d in batch], rows, documents=batch)
-                added += len(batch)
-                advance(len(batch))
+                    store = self.index.update if replace else self.index.add
+                    store([document.id for document in batch], rows, documents=batch)
+                added += taken
+                advance(taken)
         return added
 
     def _encode_documents(self, batch: Sequence[Document]) -> csr_array:

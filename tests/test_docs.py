@@ -30,6 +30,8 @@ from typing import Any, NamedTuple
 import pytest
 import typer
 
+from sparseret.errors import SparseretError
+
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("benchmarks/*.md")])
 COLUMNS = 110
@@ -105,7 +107,7 @@ def run_session(body: str, namespace: dict[str, Any]) -> str:
         with contextlib.redirect_stdout(output):
             try:
                 exec(compile(part.source, "<documentation>", "single"), namespace)
-            except Exception as error:
+            except (SparseretError, RuntimeError) as error:
                 last = "".join(traceback.format_exception_only(error))
                 print(f"Traceback (most recent call last):\n  ...\n{last}", end="")
         first, *more = part.source.splitlines()
@@ -130,6 +132,8 @@ def run_page(page: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Block
     output_of_script = None
     before = 0
     for block in blocks(page):
+        if page[before : block.start].strip() not in ("```\n\n```text", "```\n```text"):
+            output_of_script = None  # a text block that is not the output of a script
         if block.title:
             Path(block.title).write_text(block.body, "utf-8")
         if block.language == "console":
@@ -137,8 +141,7 @@ def run_page(page: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Block
         elif block.language == "pycon":
             yield block, run_session(block.body, namespace)
         elif block.language == "text" and output_of_script is not None:
-            if not page[before : block.start].replace("```text", "").strip("`\n"):
-                yield block, output_of_script
+            yield block, output_of_script
         is_script = block.language == "python" and not block.title
         output_of_script = run_script(block.body) if is_script else None
         before = block.end
@@ -151,15 +154,19 @@ def comparable(text: str) -> list[str]:
 
 def has_blocks(path: Path) -> bool:
     return any(
-        block.language in ("console", "pycon", "python") for block in blocks(path.read_text("utf-8"))
+        block.language in ("console", "pycon", "python")
+        for block in blocks(path.read_text("utf-8"))
     )
+
+
+PAGES_WITH_BLOCKS = [path for path in PAGES if has_blocks(path)]
 
 
 def name(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
 
 
-@pytest.mark.parametrize("path", filter(has_blocks, PAGES), ids=name)
+@pytest.mark.parametrize("path", PAGES_WITH_BLOCKS, ids=name)
 def test_blocks_show_what_happens(
     path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -269,7 +276,7 @@ def test_a_wrong_page_would_be_noticed(tmp_path: Path, monkeypatch: pytest.Monke
 
 def write_real_output() -> None:
     """Replace the output shown in every page by what the commands print now."""
-    for path in filter(has_blocks, PAGES):
+    for path in PAGES_WITH_BLOCKS:
         page = path.read_text("utf-8")
         with (
             tempfile.TemporaryDirectory() as folder,

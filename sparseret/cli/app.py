@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from io import TextIOWrapper
 from typing import Annotated
 
 import typer
@@ -51,11 +53,19 @@ def root(
 
 def main() -> None:
     """Run the command line; expected errors end with one line on standard error and status 1."""
+    stdout = sys.stdout
+    for stream in (sys.stdin, stdout):
+        # Files and pipes are UTF-8, whatever the locale; only a terminal knows better.
+        if isinstance(stream, TextIOWrapper) and not stream.isatty():
+            stream.reconfigure(encoding="utf-8")
     try:
-        app()
+        try:
+            app()
+        finally:
+            stdout.flush()  # at exit it would be too late to handle its errors
     except SparseretError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)
-    except BrokenPipeError:  # the reader of a pipe has seen enough
-        sys.stderr.close()
-        sys.exit(141)
+    except BrokenPipeError:  # the reader of a pipe has seen enough; typer's status for it is 1
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stdout.fileno())
+        sys.exit(1)

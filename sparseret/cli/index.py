@@ -169,6 +169,8 @@ def index_command(
 
 
 def _default_folder(corpus: str) -> Path:
+    from sparseret.linefile import COMPRESSIONS
+
     path = Path(corpus)
     if path.is_dir():
         return Path(path.resolve().name + ".idx")

@@ -71,14 +71,16 @@ def search_command(
     """
     if (query is None) == (queries is None):
         raise typer.BadParameter("give either a query or --queries FILE")
+    if queries is None and (run is not None or threads is not None):
+        raise typer.BadParameter("--run and --threads go with --queries")
+    if queries is not None and (explain or json_lines):
+        raise typer.BadParameter("--explain and --json go with a single query")
     from sparseret.retriever import Retriever
 
     with Retriever.open(index) as retriever:
         if queries is not None:
             _write_run(retriever, queries, k, filter, run, threads)
             return
-        if run is not None or threads is not None:
-            raise typer.BadParameter("--run and --threads go with --queries")
         results = retriever.search(query or "", k, filter=filter)
         explanations = [retriever.explain(query or "", r.id) for r in results] if explain else []
         if json_lines or not sys.stdout.isatty():

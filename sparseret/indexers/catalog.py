@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import sqlite3
 import threading
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,7 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from sparseret.documents import Document
+from sparseret.documents import Document, metadata_problem
 from sparseret.errors import (
     CorruptIndexError,
     DocumentError,
@@ -36,10 +35,6 @@ __all__ = ["FORMAT_VERSION", "Catalog", "SegmentEntry", "SourceEntry"]
 FORMAT_VERSION = 1
 _APPLICATION_ID = 0x53505252  # "SPRR", shown by file(1) and checked on open
 _FILE = "catalog.sqlite"
-_NUL = re.compile(
-    r"(?<!\\)(?:\\\\)*\\u0000"
-)  # an escaped NUL, not an escaped backslash before u0000
-_MAX_DEPTH = 100
 _MAX_CACHED_IDS = 1_000_000
 _encode_json = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
 
@@ -200,6 +195,22 @@ class Catalog:
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
 
+    @contextmanager
+    def savepoint(self) -> Iterator[None]:
+        """Undo what the block did to the open transaction if it raises."""
+        with self._translated():
+            self._db.execute("SAVEPOINT batch")
+        try:
+            yield
+        except BaseException:
+            with self._translated():
+                if self._db.in_transaction:  # a full disk may have ended it already
+                    self._db.execute("ROLLBACK TO batch")
+                    self._db.execute("RELEASE batch")
+            raise
+        with self._translated():
+            self._db.execute("RELEASE batch")
+
     def log_bytes(self) -> int:
         """Size of the write-ahead log."""
         log = self._path.with_name(self._path.name + "-wal")
@@ -226,7 +237,7 @@ class Catalog:
         )
 
     def add_documents(self, documents: Sequence[Document], first: int) -> None:
-        """Insert documents under the numbers from ``first`` on.
+        """Insert documents under the numbers from ``first`` on; call it within a savepoint.
 
         Raises:
             DuplicateIdError: an id is there already; nothing was inserted.
@@ -249,7 +260,6 @@ class Catalog:
             try:
                 self._db.executemany("INSERT INTO documents VALUES (?, ?, ?, ?, ?, ?)", rows)
             except (OverflowError, sqlite3.DataError) as error:  # beyond SQLite's limits
-                self._db.execute("DELETE FROM documents WHERE number >= ?", (first,))
                 raise DocumentError(
                     f"a document between {documents[0].id!r} and {documents[-1].id!r} cannot be "
                     f"stored: {error}"
@@ -533,29 +543,8 @@ def _checksum(*fields: object) -> int:
 
 
 def _dump(document: Document) -> str:
-    """Metadata as JSON that SQLite's own JSON functions read the same way."""
     if not document.metadata:
         return "{}"
-    where = f"document {document.id!r}: metadata"
-    try:
-        text = _encode_json(dict(document.metadata))
-    except (TypeError, ValueError, RecursionError) as error:
-        raise DocumentError(f"{where} is not JSON: {error}") from error
-    if _NUL.search(text):
-        raise DocumentError(f"{where} holds the character U+0000, which SQLite would cut at")
-    if text.count("[") + text.count("{") > _MAX_DEPTH and _depth(document.metadata) > _MAX_DEPTH:
-        raise DocumentError(f"{where} is nested more than {_MAX_DEPTH} levels deep")
-    return text
-
-
-def _depth(value: object) -> int:
-    """Levels of containers, without recursion."""
-    level, depth = [value], 0
-    while level := [item for item in level if isinstance(item, (Mapping, list, tuple))]:
-        depth += 1
-        level = [
-            child
-            for item in level
-            for child in (item.values() if isinstance(item, Mapping) else item)
-        ]
-    return depth
+    if problem := metadata_problem(document.metadata):
+        raise DocumentError(f"document {document.id!r}: {problem}")
+    return _encode_json(dict(document.metadata))

@@ -233,6 +233,26 @@ class InvertedIndex:
             VectorError: NaN, wrong dimension, negative where not allowed, duplicate columns.
             IndexLockedError, StorageError
         """
+        self._append(ids, vectors, documents, replace=False)
+
+    def update(
+        self,
+        ids: Sequence[str],
+        vectors: csr_array,
+        *,
+        documents: Sequence[Document] | None = None,
+    ) -> None:
+        """:meth:`add`, replacing documents whose ids are there already."""
+        self._append(ids, vectors, documents, replace=True)
+
+    def _append(
+        self,
+        ids: Sequence[str],
+        vectors: csr_array,
+        documents: Sequence[Document] | None,
+        *,
+        replace: bool,
+    ) -> None:
         rows = self._check(vectors)
         if documents is None:
             documents = [Document(id) for id in ids]
@@ -241,7 +261,7 @@ class InvertedIndex:
                 f"{len(ids)} ids and {len(documents)} documents for {rows.shape[0]} vectors"
             )
         with self._write_lock:
-            self.writer.add(documents, rows)
+            self.writer.add(documents, rows, replace=replace)
 
     def delete(self, ids: Sequence[str]) -> int:
         """Delete documents; unknown ids are ignored. Returns how many there were."""
@@ -336,7 +356,7 @@ def search_snapshot(
         allowed = snapshot.catalog.numbers_of(allow)
     if where is not None:
         tree = parse_filter(where) if isinstance(where, str) else where
-        selected = snapshot.catalog.numbers_where(*compile_filter(tree))
+        selected = snapshot.numbers_where(*compile_filter(tree))
         allowed = selected if allowed is None else np.intersect1d(allowed, selected)
     numbers, scores = snapshot.search(queries, k, allow=allowed, threads=threads or _CORES)
     if len(numbers) == 1:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import weakref
 from collections.abc import Mapping
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -72,6 +72,8 @@ class Snapshot:
                 kernels.Segment(file.data.n_docs, file.data.postings, weights, file.window_bits)
             )
         self._weighting = weighting
+        # Services ask for the same few filters again and again.
+        self.numbers_where = lru_cache(maxsize=8)(self.catalog.numbers_where)
 
     # --- statistics (sparseret.protocols.Statistics) -------------------------------------------
 
@@ -216,6 +218,8 @@ class Snapshot:
 
 def _positions(numbers: NDArray[np.int64], wanted: NDArray[np.int64]) -> NDArray[np.int64]:
     """Where the wanted values stand in ascending ``numbers``; those absent are left out."""
+    if len(numbers) == len(wanted) and np.array_equal(numbers, wanted):
+        return np.arange(len(numbers))
     at = np.searchsorted(numbers, wanted)
     inside = at < len(numbers)
     at, wanted = at[inside], wanted[inside]

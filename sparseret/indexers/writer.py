@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sparseret import vectors
-from sparseret.documents import Document
+from sparseret.documents import Document, id_problem
 from sparseret.errors import DocumentError, DuplicateIdError, IndexLockedError, StorageError
 from sparseret.indexers.catalog import Catalog, SegmentEntry, SourceEntry
 from sparseret.indexers.merge_policy import SegmentSize, plan_full_merge, plan_merge
@@ -83,12 +83,18 @@ class Writer:
         """Whether there is anything to commit."""
         return self._changed
 
-    def add(self, documents: Sequence[Document], rows: csr_array) -> None:
+    def add(self, documents: Sequence[Document], rows: csr_array, *, replace: bool = False) -> None:
         """Append documents and their canonical rows, shape (len(documents), dim).
 
+        Args:
+            documents: with distinct ids.
+            rows: one a document.
+            replace: delete documents of the same ids first.
+
         Raises:
-            DuplicateIdError: an id is in the index, or twice among ``documents``; nothing of this
-                call was added.
+            DuplicateIdError: an id is in the index, or twice among ``documents``.
+            DocumentError: a document cannot be stored. Like a duplicate, it leaves things as they
+                were before the call.
             StorageError: everything since the last commit is forgotten.
         """
         _check_documents(documents)
@@ -98,7 +104,10 @@ class Writer:
         if self._next_number is None:
             self._next_number = self.catalog.next_number()
         try:
-            self.catalog.add_documents(documents, self._next_number)
+            with self.catalog.savepoint():
+                if replace:
+                    self.catalog.delete_documents([document.id for document in documents])
+                self.catalog.add_documents(documents, self._next_number)
         except StorageError:
             self.rollback()
             raise
@@ -272,10 +281,8 @@ def _unlink(path: Path) -> None:
 def _check_documents(documents: Sequence[Document]) -> None:
     seen = set()
     for document in documents:
-        if not isinstance(document.id, str) or not document.id or not document.id.isprintable():
-            raise DocumentError(
-                f"document id {document.id!r} must be a non-empty string of printable characters"
-            )
+        if problem := id_problem(document.id):
+            raise DocumentError(problem)
         if document.id in seen:
             raise DuplicateIdError(f"document id {document.id!r} occurs twice in one call")
         seen.add(document.id)

@@ -42,11 +42,10 @@ class TopK {
         return std::move(buffer_);
     }
 
-    // Raises the threshold where that is cheap for what it gives: at the first k hits, and then
-    // whenever a quarter of k has been added.
+    // Sets a first threshold as soon as there are k hits.
     void sharpen() {
         const bool open = threshold_ == -std::numeric_limits<float>::infinity();
-        if (buffer_.size() >= (open ? k_ : k_ + k_ / 4 + 1)) cut();
+        if (open && buffer_.size() >= k_) cut();
     }
 
   private:

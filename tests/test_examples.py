@@ -1,0 +1,123 @@
+"""Every example runs on its own, and prints what it promises."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
+TESTED = {
+    "evaluate.py",
+    "explain.py",
+    "filter.py",
+    "index_a_folder.py",
+    "own_vectors.py",
+    "rag_prompt.py",
+}
+
+
+def run(name: str, *arguments: str | Path) -> str:
+    """What an example prints; its errors fail the test."""
+    made = subprocess.run(
+        [sys.executable, EXAMPLES / name, *arguments],
+        capture_output=True,
+        encoding="utf-8",
+        timeout=120,
+        check=False,
+    )
+    assert made.returncode == 0, made.stderr
+    assert made.stderr == ""
+    return made.stdout
+
+
+def test_every_example_is_tested_and_says_what_it_shows() -> None:
+    assert {path.name for path in EXAMPLES.glob("*.py")} == TESTED
+    for path in EXAMPLES.glob("*.py"):
+        assert path.read_text("utf-8").startswith('"""')
+
+
+def test_filter() -> None:
+    found = [re.split(r"\s{2,}", line) for line in run("filter.py").splitlines()]
+    assert [ids for _, ids in found] == ["n2 n3", "n1 n3", "n4", "n2", "n1 n4"]
+    assert found[3][0] == "year >= 1955 and year < 1960"
+
+
+def test_explain() -> None:
+    output = run("explain.py")
+    score = re.search(r"document 64, score ([\d.]+)", output)
+    total = re.search(r"sum of the contributions: ([\d.]+)", output)
+    assert score
+    assert total
+    assert float(total[1]) == pytest.approx(float(score[1]), abs=2e-4)
+    products = re.findall(r"^ *\w+ +([\d.]+) x ([\d.]+) = ([\d.]+)$", output, re.M)
+    assert len(products) == 4
+    for query_weight, document_weight, contribution in products:
+        product = float(query_weight) * float(document_weight)
+        assert product == pytest.approx(float(contribution), abs=1e-3)
+    assert "not in the document: paper" in output
+
+
+def test_evaluate() -> None:
+    output = run("evaluate.py")
+    assert "225 queries of cranfield" in output
+    usual, other = (float(value) for value in re.findall(r"^nDCG@10 ([\d.]+)", output, re.M))
+    assert usual == pytest.approx(0.526, abs=0.005)
+    difference = re.search(r"nDCG@10: difference ([+-][\d.]+), p = ([\d.]+)", output)
+    assert difference
+    assert float(difference[1]) == pytest.approx(other - usual, abs=1e-4)
+    assert float(difference[2]) < 0.05
+
+
+def test_rag_prompt() -> None:
+    output = run("rag_prompt.py").removesuffix("\n")
+    assert len(output) <= 2500
+    assert output.startswith("Answer the question")
+    assert output.endswith("Answer:")
+    cited = re.findall(r"^\[(\d+)\] \(document (\d+), ", output, re.M)
+    assert [number for number, _ in cited] == [str(i + 1) for i in range(len(cited))]
+    assert len(cited) >= 3
+    assert "1" in {document for _, document in cited}  # the report on wings in a slipstream
+
+
+def test_rag_prompt_without_an_answer() -> None:
+    output = run("rag_prompt.py", "xylophone zucchini")
+    assert "Question: xylophone zucchini" in output
+    assert "[1] (" not in output
+
+
+def test_own_vectors() -> None:
+    output = run("own_vectors.py")
+    hits = re.findall(r"^([\d.]+) +(\d+)  ", output, re.M)
+    scores = [float(score) for score, _ in hits]
+    assert len(hits) == 3
+    assert scores == sorted(scores, reverse=True)
+    assert f"best score of the full product: {hits[0][0]}" in output
+
+
+def test_index_a_folder_follows_the_folder(tmp_path: Path) -> None:
+    folder, index = tmp_path / "notes", tmp_path / "notes.idx"
+    (folder / "deep").mkdir(parents=True)
+    (folder / "wing.md").write_text("# Wings\n\nThe lift of a wing.\n", "utf-8")
+    (folder / "deep" / "panel.txt").write_text("Panels\nThey flutter.\n", "utf-8")
+    (folder / "table.csv").write_text("wing,lift\n", "utf-8")
+    first = run("index_a_folder.py", folder, index, "wing lift")
+    assert first.startswith("2 files indexed, 0 deleted, 2 in the index\n")
+    assert "wing.md  (Wings)" in first
+    assert "panel" not in first
+
+    assert run("index_a_folder.py", folder, index, "x").startswith("0 files indexed, 0 deleted")
+
+    (folder / "wing.md").unlink()
+    (folder / "deep" / "panel.txt").write_text("Panels\nThey flutter like a wing.\n", "utf-8")
+    last = run("index_a_folder.py", folder, index, "wing")
+    assert last.startswith("1 files indexed, 1 deleted, 1 in the index\n")
+    assert "deep/panel.txt  (Panels)" in last
+
+
+def test_index_a_folder_on_the_documentation() -> None:
+    output = run("index_a_folder.py")
+    assert "storage.md" in output.splitlines()[1]
