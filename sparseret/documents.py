@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from sparseret.errors import DocumentError
+
 __all__ = ["Document", "Query", "id_problem", "metadata_problem"]
 
 _INT64 = range(-(2**63), 2**63)
@@ -24,12 +26,27 @@ class Document:
         text: the body; may be empty.
         title: may be empty.
         metadata: JSON values under string keys, for filters and display.
+
+    Raises:
+        DocumentError: a title or text that is not a string, or metadata that is not a mapping.
     """
 
     id: str
     text: str = ""
     title: str = ""
     metadata: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not (
+            isinstance(self.text, str)
+            and isinstance(self.title, str)
+            and isinstance(self.metadata, Mapping)
+        ):
+            raise DocumentError(
+                f"document {self.id!r}: text and title must be strings and metadata a mapping, got "
+                f"{type(self.text).__name__}, {type(self.title).__name__} and "
+                f"{type(self.metadata).__name__}"
+            )
 
     @property
     def content(self) -> str:

@@ -37,7 +37,15 @@ class DocumentError(SparseretError, ValueError):
 
 
 class DuplicateIdError(DocumentError):
-    """A document id that the index, or the same input, already has."""
+    """A document id that the index, or the same input, already has.
+
+    Attributes:
+        id: the id.
+    """
+
+    def __init__(self, message: str, id: str) -> None:
+        super().__init__(message)
+        self.id = id
 
 
 class FilterError(SparseretError, ValueError):

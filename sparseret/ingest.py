@@ -12,8 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from sparseret.documents import Document
-from sparseret.errors import ConfigurationError, DocumentError, VectorError
+from sparseret.errors import ConfigurationError, DocumentError, DuplicateIdError, VectorError
 from sparseret.indexers.catalog import SourceEntry
 from sparseret.linefile import LineFile, locate, size_on_disk
 from sparseret.readers import BadLine, Record, read_documents
@@ -97,7 +96,7 @@ def ingest(
         except DocumentError as bad_line:
             error = bad_line
         if batch:
-            progress.store([record.document for record in batch], batch[-1].line)
+            progress.store(batch)
             if advance:
                 advance(progress.added, batch[-1].offset)
     progress.finish(complete=error is None)
@@ -123,7 +122,7 @@ class _Progress:
     def __init__(
         self, retriever: Retriever, source: str | Path, *, update: bool, commit_every: int
     ) -> None:
-        path = locate(source, "corpus.jsonl")
+        self._path = path = locate(source, "corpus.jsonl")
         self._retriever = retriever
         self._update = update
         self._commit_every = commit_every
@@ -156,16 +155,21 @@ class _Progress:
         self.skipped += 1
         self._last_skipped = bad.line
 
-    def store(self, documents: list[Document], line: int) -> None:
-        """Add documents read up to ``line``; commit if that is due."""
+    def store(self, batch: list[Record]) -> None:
+        """Add documents; commit if that is due."""
+        documents = [record.document for record in batch]
         try:
             (self._retriever.update if self._update else self._retriever.add)(documents)
-        except (DocumentError, VectorError):
+        except DuplicateIdError as error:
             self._commit()  # all batches but this one
+            lines = [record.line for record in batch if record.document.id == error.id]
+            raise DuplicateIdError(f"{self._path}:{lines[-1]}: {error}", error.id) from error
+        except (DocumentError, VectorError):
+            self._commit()
             raise
         self.added += len(documents)
         self._pending += len(documents)
-        self.lines = line
+        self.lines = batch[-1].line
         self._note_position(complete=False)
         late = time.monotonic() - self._committed_at >= _SECONDS_PER_COMMIT
         if late or self._pending >= self._commit_every:

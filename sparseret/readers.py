@@ -129,7 +129,8 @@ def read_queries(source: str | Path) -> list[Query]:
             if query.id in queries:
                 raise DuplicateIdError(
                     f"{lines.name}:{lines.number}: query id {query.id!r} is taken by line "
-                    f"{line_of[query.id]}; give every query an id of its own"
+                    f"{line_of[query.id]}; give every query an id of its own",
+                    query.id,
                 )
             queries[query.id] = query
             line_of[query.id] = lines.number
@@ -162,7 +163,8 @@ def _document_format(path: str, wanted: str | None) -> str:
     if _suffix(path) not in _FORMATS:
         raise DocumentError(
             f"{path}: cannot tell the format by the suffix {_suffix(path)!r}; supported are "
-            f"{', '.join(_FORMATS)}, each also with .gz or .zst, or say format='jsonl' or 'tsv'"
+            f"{', '.join(_FORMATS)}, each also with .gz or .zst, "
+            "or say --format jsonl or tsv (in Python format=)"
         )
     return _FORMATS[_suffix(path)]
 

@@ -14,7 +14,13 @@ import numpy as np
 
 from sparseret import vectors as vector_checks
 from sparseret.documents import Document
-from sparseret.errors import ConfigurationError, CorruptIndexError, DocumentError, VectorError
+from sparseret.errors import (
+    ConfigurationError,
+    CorruptIndexError,
+    DocumentError,
+    IncompatibleIndexError,
+    VectorError,
+)
 from sparseret.indexers.inverted import InvertedIndex, search_snapshot
 from sparseret.indexers.snapshot import Snapshot
 from sparseret.indexers.vocabulary import CatalogVocabulary
@@ -270,10 +276,8 @@ class Retriever:
 
     def delete(self, ids: Iterable[str]) -> int:
         """Delete documents; unknown ids are ignored. Returns how many there were."""
-        if isinstance(ids, str):
-            raise ConfigurationError("ids must be a list of strings, not one string")
         with self._lock:
-            return self.index.delete(list(ids))
+            return self.index.delete(ids if isinstance(ids, str) else list(ids))
 
     def commit(self) -> None:
         """Make all changes since the last commit durable and visible."""
@@ -317,7 +321,7 @@ class Retriever:
         trace: TracebackType | None,
     ) -> None:
         try:
-            if kind is None:
+            if kind is None and not self.index.closed:
                 self.commit()
         finally:
             self.close()
@@ -365,8 +369,8 @@ class Retriever:
         filter: Filter | str | None,
         threads: int | None,
     ) -> Hits:
-        if isinstance(queries, str):
-            raise ConfigurationError("queries must be a list of strings, not one string")
+        if isinstance(queries, str) or not all(isinstance(query, str) for query in queries):
+            raise ConfigurationError("a query must be a string, and several a list of strings")
         return search_snapshot(
             view.snapshot,
             self._encode_queries(view.encoder, queries),
@@ -380,6 +384,8 @@ class Retriever:
 
         total = len(documents) if isinstance(documents, Sequence) else None
         added = 0
+        if isinstance(documents, Document):
+            raise ConfigurationError("documents must be a list, or an iterator, of documents")
         with progress_bar("Indexing", total, show=show_progress) as advance:
             for batch in _batches(documents):
                 taken = len(batch)
@@ -410,6 +416,10 @@ def _recorded_encoder(path: Path) -> Encoder:
 
     catalog = Catalog(path, writable=False)
     try:
+        if not catalog.has_meta("setting:encoder"):
+            raise IncompatibleIndexError(
+                f"{path} holds vectors without an encoder: open it as an InvertedIndex"
+            )
         recorded = json.loads(catalog.meta("setting:encoder"))
         name, options = recorded["name"], recorded["options"]
     except (KeyError, TypeError, json.JSONDecodeError) as error:

@@ -83,7 +83,10 @@ def test_kill_at_any_moment_loses_no_commit(tmp_path: Path) -> None:
     step = 0
     for _ in range(KILLS):
         worker = subprocess.Popen(
-            [sys.executable, "-c", WORKER, str(path), str(step)], stdout=subprocess.PIPE, text=True
+            [sys.executable, "-c", WORKER, str(path), str(step)],
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=tmp_path,  # not the sources: they lack the native module
         )
         assert worker.stdout is not None
         assert worker.stdout.readline() == "open\n"
@@ -111,7 +114,10 @@ def test_kill_during_create(tmp_path: Path) -> None:
     for attempt in range(10):
         path = tmp_path / str(attempt)
         worker = subprocess.Popen(
-            [sys.executable, "-c", code, str(path)], stdout=subprocess.PIPE, text=True
+            [sys.executable, "-c", code, str(path)],
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=tmp_path,
         )
         assert worker.stdout is not None
         worker.stdout.readline()
@@ -138,7 +144,7 @@ def test_interrupted_ingest_continues_without_duplicates(tmp_path: Path) -> None
     rng = random.Random(2)
     interrupted = 0
     for _ in range(30):
-        worker = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        worker = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=tmp_path)
         try:
             out, _ = worker.communicate(timeout=rng.uniform(0.5, 1.2))
             assert worker.returncode == 0
@@ -148,7 +154,8 @@ def test_interrupted_ingest_continues_without_duplicates(tmp_path: Path) -> None
             worker.communicate()
             interrupted += 1
     else:
-        out = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+        finished = subprocess.run(command, check=True, capture_output=True, text=True, cwd=tmp_path)
+        out = finished.stdout
     assert interrupted
     assert "20000 documents" in out
     assert verify_index(path) == []

@@ -31,6 +31,7 @@ def peak_memory(path: Path, count: int) -> int:
         [sys.executable, "-c", MEASURE, str(path), str(count)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
+        cwd=path.parent,  # not the sources: they lack the native module
     ) as process:
         assert process.stdin is not None
         assert process.stdout is not None

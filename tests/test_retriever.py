@@ -7,7 +7,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from scipy.sparse import csr_array
 
 from sparseret.documents import Document
 from sparseret.encoders.bm25 import BM25Encoder
@@ -24,6 +26,7 @@ from sparseret.errors import (
     StorageError,
 )
 from sparseret.indexers.filters import field
+from sparseret.indexers.inverted import InvertedIndex
 from sparseret.indexers.verify import verify_index
 from sparseret.retriever import Retriever
 
@@ -88,7 +91,7 @@ def test_batches_equal_single_searches_on_any_number_of_threads(retriever: Retri
         assert [s.tolist() for s in hits.scores] == [[r.score for r in row] for row in single]
     with pytest.raises(ConfigurationError, match="threads"):
         retriever.search_batch(["lift"], threads=0)
-    with pytest.raises(ConfigurationError, match="not one string"):
+    with pytest.raises(ConfigurationError, match="list of strings"):
         retriever.search_batch("lift")
 
 
@@ -412,3 +415,42 @@ def test_searches_beside_commits_see_whole_states_only(tmp_path: Path) -> None:
             thread.join()
         assert not failures
         assert len(retriever) == 40
+
+
+def test_arguments_of_the_wrong_kind_get_typed_errors(retriever: Retriever) -> None:
+    anything: Any
+    for anything in (b"lift", None, 5, ["lift"]):
+        with pytest.raises(ConfigurationError, match="must be a string"):
+            retriever.search(anything)
+    for anything in (2.5, "3", None):
+        with pytest.raises(ConfigurationError, match="whole number"):
+            retriever.search("lift", anything)
+    for anything in (5, b"year = 1", ["year = 1"]):
+        with pytest.raises(FilterError, match="text or made with field"):
+            retriever.search("lift", filter=anything)
+    anything = Document("x")
+    with pytest.raises(ConfigurationError, match="iterator, of documents"):
+        retriever.add(anything)
+    for anything in (None, 7, b"text"):
+        with pytest.raises(DocumentError, match=r"'x'.*must be strings"):
+            Document("x", anything)
+        with pytest.raises(DocumentError, match=r"'x'.*must be strings"):
+            Document("x", "", anything)
+    anything = "ab"
+    with pytest.raises(ConfigurationError, match="not one string"):
+        retriever.index.add(anything, csr_array((2, 3), dtype=np.float32))
+    with pytest.raises(ConfigurationError, match="not one string"):
+        retriever.index.search(csr_array((1, 3), dtype=np.float32), allow=anything)
+
+
+def test_an_index_without_an_encoder_is_no_retriever(tmp_path: Path) -> None:
+    InvertedIndex.create(tmp_path / "i").close()
+    with pytest.raises(IncompatibleIndexError, match="open it as an InvertedIndex"):
+        Retriever.open(tmp_path / "i")
+
+
+def test_nothing_happens_on_a_closed_retriever(retriever: Retriever) -> None:
+    retriever.close()
+    for act in (retriever.commit, retriever.refresh, retriever.merge):
+        with pytest.raises(StorageError, match="closed"):
+            act()

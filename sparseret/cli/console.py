@@ -1,4 +1,4 @@
-"""Where tables go."""
+"""How the commands print."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["make_console"]
+__all__ = ["count", "make_console"]
 
 _PIPE_WIDTH = 120
 
@@ -18,3 +18,8 @@ def make_console() -> Console:
 
     console = Console()
     return console if console.is_terminal else Console(width=_PIPE_WIDTH)
+
+
+def count(n: int, what: str) -> str:
+    """ "1 document", "2 documents"."""
+    return f"{n} {what}{'s' * (n != 1)}"

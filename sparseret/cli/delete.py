@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from sparseret.cli.console import count
+
 __all__ = ["delete_command"]
 
 
@@ -27,4 +29,5 @@ def delete_command(
     with Retriever.open(index) as retriever:
         deleted = retriever.delete(wanted)
         retriever.commit()
-        print(f"{deleted} documents deleted, {len(set(wanted)) - deleted} unknown ids")
+        unknown = len(set(wanted)) - deleted
+        print(f"{count(deleted, 'document')} deleted, {count(unknown, 'unknown id')}")

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from sparseret.cli.console import count
 from sparseret.cli.options import parse_options
 
 if TYPE_CHECKING:
@@ -129,7 +133,9 @@ def index_command(
         if len(bad) <= _SHOWN_BAD_LINES:
             print(f"skipped {line.path}:{line.line}: {line.reason}", file=sys.stderr)
 
-    with _open(out, encoder, parse_options(encoder_option), filter_field or []) as retriever:
+    created = not (out / "catalog.sqlite").exists()
+    retriever = _open(out, encoder, parse_options(encoder_option), filter_field or [])
+    with _discard_if_empty(retriever, created), retriever:
         before = len(retriever)
         with progress_bar("Indexing", size, show=show, unit="bytes") as advance:
             read = 0
@@ -152,20 +158,33 @@ def index_command(
             advance((size or read) - read)
         if merge:
             retriever.merge()
-        if quiet:
-            return
-        if report.complete_before:
-            print(f"{corpus} is in {out} already: nothing to do (--update reads it again)")
-        else:
-            resumed = f", continued after line {report.resumed_after}" * bool(report.resumed_after)
-            skipped = f", {report.skipped} bad lines skipped" * bool(report.skipped)
-            replaced = report.added - (len(retriever) - before)
-            updated = f", {replaced} of them replaced" * bool(replaced)
-            print(f"{report.added} documents indexed{updated}{skipped}{resumed}")
-        print(
-            f"{out}: {len(retriever)} documents, {retriever.n_bytes / 1e6:.1f} MB, "
-            f"{retriever.description}"
-        )
+        total = len(retriever)
+    if quiet:
+        return
+    if report.complete_before:
+        print(f"{corpus} is in {out} already: nothing to do (--update reads it again)")
+    else:
+        resumed = f", continued after line {report.resumed_after}" * bool(report.resumed_after)
+        skipped = f", {count(report.skipped, 'bad line')} skipped" * bool(report.skipped)
+        replaced = report.added - (total - before)
+        updated = f", {replaced} of them replaced" * bool(replaced)
+        print(f"{count(report.added, 'document')} indexed{updated}{skipped}{resumed}")
+    # Measured when closed: SQLite's log is gone then.
+    size_now = retriever.n_bytes / 1e6
+    print(f"{out}: {count(total, 'document')}, {size_now:.1f} MB, {retriever.description}")
+
+
+@contextmanager
+def _discard_if_empty(retriever: Retriever, created: bool) -> Iterator[None]:
+    """A failed first run leaves no empty index behind, whose options would bind the next."""
+    from sparseret.errors import SparseretError
+
+    try:
+        yield
+    except SparseretError:
+        if created and not len(retriever):
+            shutil.rmtree(retriever.path)
+        raise
 
 
 def _default_folder(corpus: str) -> Path:

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from sparseret.cli.console import count
+
 __all__ = ["merge_command"]
 
 
@@ -25,6 +27,6 @@ def merge_command(
         before = retriever.n_bytes
         with progress_bar("Merging", None, show=sys.stderr.isatty()) as advance:
             merges = retriever.merge(lambda done, _: advance(int(done > 0)))
-        after = retriever.n_bytes
         segments = len(retriever.index.snapshot.files)
-    print(f"{merges} merges; {segments} segments, {before:,} -> {after:,} bytes")
+    after = retriever.n_bytes  # when closed: SQLite's log is gone then
+    print(f"{count(merges, 'merge')}; {count(segments, 'segment')}, {before:,} -> {after:,} bytes")

@@ -43,7 +43,8 @@ def print_comparison(
         highlight=False,
         soft_wrap=True,
     )
-    table = Table("measure", box=_box())
+    table = Table(box=_box())
+    table.add_column("measure", no_wrap=True)
     for name in ("this", "baseline", "difference", "95% interval", "p (t)", "p (rand.)"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("won/tied/lost", justify="right", no_wrap=True)

@@ -255,7 +255,8 @@ class Catalog:
             if known:
                 raise DuplicateIdError(
                     f"document id {known[0]!r} is in the index already; "
-                    "use update() or --update to replace documents"
+                    "use update() or --update to replace documents",
+                    known[0],
                 )
             try:
                 self._db.executemany("INSERT INTO documents VALUES (?, ?, ?, ?, ?, ?)", rows)
@@ -424,6 +425,10 @@ class Catalog:
         if not rows:
             raise CorruptIndexError(f"{self.folder / _FILE} lacks the setting {key!r}")
         return str(rows[0][0])
+
+    def has_meta(self, key: str) -> bool:
+        """Whether the setting was made."""
+        return bool(self._all("SELECT 1 FROM meta WHERE key = ?", (key,)))
 
     def source(self, name: str) -> SourceEntry | None:
         """How far an input was read, or None if it never was."""

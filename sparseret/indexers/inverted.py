@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from numbers import Integral
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -20,6 +21,7 @@ from sparseret import vectors as vector_checks
 from sparseret.documents import Document
 from sparseret.errors import (
     ConfigurationError,
+    FilterError,
     IncompatibleIndexError,
     IndexExistsError,
     SparseretError,
@@ -55,7 +57,8 @@ class InvertedIndex:
         self.weighting = weighting
         self._writer: Writer | None = None
         self._write_lock = threading.RLock()
-        self._closed = False
+        self.closed = False
+        """Whether :meth:`close` was called."""
         self.snapshot = Snapshot(self.path, weighting)
         meta = self.snapshot.catalog.meta
         self.space = meta("space")
@@ -192,6 +195,7 @@ class InvertedIndex:
 
     def refresh(self) -> None:
         """See what has been committed since, by whomever."""
+        self._require_open()
         known = {
             entry.number: file
             for entry, file in zip(self.snapshot.entries, self.snapshot.files, strict=True)
@@ -208,8 +212,7 @@ class InvertedIndex:
     @property
     def writer(self) -> Writer:
         """The writer, made (and the lock taken) at the first use."""
-        if self._closed:
-            raise StorageError(f"{self.path} was closed: open it again")
+        self._require_open()
         if self._writer is None:
             self._writer = Writer(self.path, weighted=self.weighting is not None)
         return self._writer
@@ -253,6 +256,7 @@ class InvertedIndex:
         *,
         replace: bool,
     ) -> None:
+        _check_ids(ids)
         rows = self._check(vectors)
         if documents is None:
             documents = [Document(id) for id in ids]
@@ -265,12 +269,14 @@ class InvertedIndex:
 
     def delete(self, ids: Sequence[str]) -> int:
         """Delete documents; unknown ids are ignored. Returns how many there were."""
+        _check_ids(ids)
         with self._write_lock:
             return self.writer.delete(ids)
 
     def commit(self) -> None:
         """Make all changes durable and visible, then merge small segments where due."""
         with self._write_lock:
+            self._require_open()
             if self._writer is not None and self._writer.dirty:
                 self._writer.commit()
                 self._writer.merge_small()
@@ -312,7 +318,7 @@ class InvertedIndex:
     def close(self) -> None:
         """Forget uncommitted changes, release the lock and the files."""
         with self._write_lock:
-            self._closed = True
+            self.closed = True
             if self._writer is not None:
                 self._writer.close()
                 self._writer = None
@@ -328,10 +334,14 @@ class InvertedIndex:
         trace: TracebackType | None,
     ) -> None:
         try:
-            if kind is None:
+            if kind is None and not self.closed:
                 self.commit()
         finally:
             self.close()
+
+    def _require_open(self) -> None:
+        if self.closed:
+            raise StorageError(f"{self.path} was closed: open it again")
 
     def _check(self, vectors: object) -> csr_array:
         return vector_checks.check(vectors, dim=self.dim, signed=self.signed)
@@ -347,15 +357,19 @@ def search_snapshot(
     threads: int | None = None,
 ) -> Hits:
     """:meth:`InvertedIndex.search` on one snapshot, for vectors that were checked."""
-    if k < 1:
-        raise ConfigurationError(f"k must be at least 1, got {k}")
-    if threads is not None and threads < 1:
-        raise ConfigurationError(f"threads must be at least 1, got {threads}")
+    _check_count("k", k)
+    if threads is not None:
+        _check_count("threads", threads)
     allowed: NDArray[np.int64] | None = None
     if allow is not None:
+        _check_ids(allow)
         allowed = snapshot.catalog.numbers_of(allow)
     if where is not None:
         tree = parse_filter(where) if isinstance(where, str) else where
+        if not isinstance(tree, Filter):
+            raise FilterError(
+                f"a filter must be text or made with field(), got {type(tree).__name__}"
+            )
         selected = snapshot.numbers_where(*compile_filter(tree))
         allowed = selected if allowed is None else np.intersect1d(allowed, selected)
     numbers, scores = snapshot.search(queries, k, allow=allowed, threads=threads or _CORES)
@@ -365,3 +379,13 @@ def search_snapshot(
     every = np.unique(np.concatenate([np.empty(0, np.int64), *numbers]))
     ids = np.array(snapshot.catalog.ids(every.tolist()), dtype=object)
     return Hits([ids[np.searchsorted(every, row)].tolist() for row in numbers], scores)
+
+
+def _check_count(name: str, value: object) -> None:
+    if not isinstance(value, Integral) or int(value) < 1:
+        raise ConfigurationError(f"{name} must be a whole number, at least 1, got {value!r}")
+
+
+def _check_ids(ids: Iterable[str]) -> None:
+    if isinstance(ids, str):
+        raise ConfigurationError("ids must be a list of strings, not one string")

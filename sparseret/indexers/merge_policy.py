@@ -9,7 +9,7 @@ from typing import NamedTuple
 __all__ = ["FANOUT", "SegmentSize", "plan_full_merge", "plan_merge"]
 
 FANOUT = 8
-"""Neighbouring segments of one size class are merged when there are this many."""
+"""Segments of one size class are merged when this many are neighbours."""
 
 _SMALLEST = 4096
 
@@ -24,8 +24,10 @@ class SegmentSize(NamedTuple):
 def plan_merge(sizes: Sequence[SegmentSize], max_nnz: int) -> range | None:
     """The next run of neighbouring segments worth merging, or None.
 
-    Size classes grow by a factor of FANOUT, and a run qualifies when FANOUT neighbours are of one
-    class or smaller: each value is rewritten O(log n) times over the life of an index. Only
+    Size classes grow by a factor of FANOUT. A run qualifies when it holds FANOUT segments of one
+    class, and besides them only smaller ones: the merged segment is of a higher class, so each
+    value is rewritten O(log n) times over the life of an index. (In the smallest class segments
+    of any size count as equal: rewriting so little costs less than keeping it apart.) Only
     neighbours are merged, so segments keep disjoint ranges of document numbers. A segment that is
     more than half tombstones is rewritten alone.
     """
@@ -33,16 +35,18 @@ def plan_merge(sizes: Sequence[SegmentSize], max_nnz: int) -> range | None:
         if size.dead > 0.5:
             return range(i, i + 1)
     classes = [int(math.log(max(size.nnz, _SMALLEST) / _SMALLEST, FANOUT)) for size in sizes]
-    for level in range(max(classes, default=-1) + 1):
-        begin = 0
-        for i in range(len(sizes) + 1):
-            if i < len(sizes) and classes[i] <= level:
-                continue
-            if i - begin >= FANOUT:
-                run = range(begin, i)
-                if sum(sizes[j].nnz for j in run) <= max_nnz:
-                    return run
-            begin = i + 1
+    for level in sorted(set(classes)):
+        for begin in range(len(sizes)):
+            end = begin
+            peers = total = 0
+            while end < len(sizes) and classes[end] <= level:
+                total += sizes[end].nnz
+                if total > max_nnz:
+                    break
+                peers += classes[end] == level
+                end += 1
+            if peers >= FANOUT:
+                return range(begin, end)
     return None
 
 

@@ -284,5 +284,5 @@ def _check_documents(documents: Sequence[Document]) -> None:
         if problem := id_problem(document.id):
             raise DocumentError(problem)
         if document.id in seen:
-            raise DuplicateIdError(f"document id {document.id!r} occurs twice in one call")
+            raise DuplicateIdError(f"document id {document.id!r} occurs twice", document.id)
         seen.add(document.id)

@@ -13,7 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparseret.errors import CorruptIndexError
-from sparseret.kernels import _native
+
+try:
+    from sparseret.kernels import _native
+except ImportError as error:
+    raise ImportError(
+        "the native module of sparseret is missing: Python has imported the sources instead of "
+        "the installed package. Start it in another folder, or install with: pip install -e ."
+    ) from error
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
