@@ -31,7 +31,7 @@ import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from hashlib import sha256
-from itertools import chain
+from itertools import accumulate, chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
@@ -259,7 +259,7 @@ class BM25Encoder:
         rows = self._stack(parts)
         idf = self._idf(statistics.document_frequencies(rows.indices), statistics.n_documents)
         rows.data = (rows.data * idf).astype(np.float32)
-        if (rows.data == 0).any():
+        if not rows.data.all():
             return vectors.check(rows)  # drops them
         return rows
 
@@ -301,10 +301,10 @@ class BM25Encoder:
     ) -> kernels.Rows:
         """Counts of rows given as one text per field, field by field."""
         token_lists = [self.analyzer.tokens(text) if text else [] for text in texts]
-        ends = np.cumsum([len(tokens) for tokens in token_lists], dtype=np.int64)
+        ends = np.array([0, *accumulate(map(len, token_lists))], dtype=np.int64)
         flat = list(chain.from_iterable(token_lists))
         columns = self._token_columns(flat, add=add)
-        return kernels.count_terms(np.concatenate(([0], ends)), columns, weights)
+        return kernels.count_terms(ends, columns, weights)
 
     def _token_columns(self, tokens: list[str], *, add: bool) -> NDArray[np.int32]:
         """Column of each token, negative for stop words and, without ``add``, unknown terms."""

@@ -35,7 +35,6 @@ __all__ = ["FORMAT_VERSION", "Catalog", "SegmentEntry", "SourceEntry"]
 FORMAT_VERSION = 1
 _APPLICATION_ID = 0x53505252  # "SPRR", shown by file(1) and checked on open
 _FILE = "catalog.sqlite"
-_MAX_CACHED_IDS = 1_000_000
 _encode_json = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
 
 _SCHEMA = """
@@ -109,7 +108,6 @@ class Catalog:
         self.folder = folder
         self._path = path = folder / _FILE
         self._lock = threading.RLock()
-        self._ids: dict[int, str] = {}
         if not path.is_file():
             raise IndexNotFoundError(
                 f"no index at {folder}: make one with `sparseret index CORPUS --out {folder}`"
@@ -285,29 +283,14 @@ class Catalog:
         """Number of live documents."""
         return int(self._one("SELECT count(*) FROM documents"))
 
-    def ids(self, numbers: Sequence[int]) -> list[str]:
-        """Ids of live documents, in the order of ``numbers``; for a connection with a snapshot.
-
-        Raises:
-            CorruptIndexError: the catalog has no such document.
-        """
-        known = self._ids
-        missing = [number for number in numbers if number not in known]
-        if missing:
-            if len(known) > _MAX_CACHED_IDS:  # a new dict: other threads may read the old one
-                self._ids = known = {}
-                missing = list(numbers)
-            found = self._all(
+    def ids(self, numbers: NDArray[np.int64]) -> dict[int, str]:
+        """Ids of those numbers that live documents have."""
+        return dict(
+            self._all(
                 "SELECT number, id FROM documents WHERE number IN (SELECT value FROM json_each(?))",
-                (json.dumps(missing),),
+                (json.dumps(numbers.tolist()),),
             )
-            known.update(found)
-            if len(found) != len(missing):
-                raise CorruptIndexError(
-                    f"{self.folder}: a segment names documents that the catalog lacks. "
-                    "`sparseret verify` tells which file is damaged; restore it or index again"
-                )
-        return [known[number] for number in numbers]
+        )
 
     def documents(self, ids: Sequence[str]) -> list[Document | None]:
         """Documents by id, None where there is none."""

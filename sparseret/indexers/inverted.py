@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import accumulate, pairwise
 from numbers import Integral
 from pathlib import Path
 from types import TracebackType
@@ -26,6 +27,7 @@ from sparseret.errors import (
     IndexExistsError,
     SparseretError,
     StorageError,
+    VectorError,
 )
 from sparseret.indexers.catalog import Catalog
 from sparseret.indexers.filters import Filter, compile_filter, field_index_sql, parse_filter
@@ -40,6 +42,7 @@ __all__ = ["InvertedIndex", "search_snapshot"]
 
 _CORES = os.cpu_count() or 1
 _LARGE_LOG = 2**24  # bytes
+_MAX_NNZ_AT_ONCE = 2**31  # a segment has room for a buffer and this
 
 
 class InvertedIndex:
@@ -264,6 +267,10 @@ class InvertedIndex:
             raise ConfigurationError(
                 f"{len(ids)} ids and {len(documents)} documents for {rows.shape[0]} vectors"
             )
+        if rows.nnz > _MAX_NNZ_AT_ONCE:
+            raise VectorError(
+                f"{rows.nnz} values in one call, {_MAX_NNZ_AT_ONCE} is the most: add fewer rows"
+            )
         with self._write_lock:
             self.writer.add(documents, rows, replace=replace)
 
@@ -374,11 +381,10 @@ def search_snapshot(
         allowed = selected if allowed is None else np.intersect1d(allowed, selected)
     numbers, scores = snapshot.search(queries, k, allow=allowed, threads=threads or _CORES)
     if len(numbers) == 1:
-        return Hits([snapshot.catalog.ids(numbers[0].tolist())], scores)
-    # Every document is looked up once, however many queries found it.
-    every = np.unique(np.concatenate([np.empty(0, np.int64), *numbers]))
-    ids = np.array(snapshot.catalog.ids(every.tolist()), dtype=object)
-    return Hits([ids[np.searchsorted(every, row)].tolist() for row in numbers], scores)
+        return Hits([snapshot.ids(numbers[0]).tolist()], scores)
+    every = snapshot.ids(np.concatenate([np.empty(0, np.int64), *numbers]))
+    ends = [0, *accumulate(map(len, numbers))]
+    return Hits([every[begin:end].tolist() for begin, end in pairwise(ends)], scores)
 
 
 def _check_count(name: str, value: object) -> None:

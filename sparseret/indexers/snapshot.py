@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from sparseret import kernels
 from sparseret.errors import CorruptIndexError, VectorError
 from sparseret.indexers.catalog import Catalog, SegmentEntry
+from sparseret.indexers.id_table import IdTable
 from sparseret.indexers.segment_file import SegmentFile, read_segment
 from sparseret.protocols import Weighting
 
@@ -74,6 +75,11 @@ class Snapshot:
         self._weighting = weighting
         # Services ask for the same few filters again and again.
         self.numbers_where = lru_cache(maxsize=8)(self.catalog.numbers_where)
+        self.ids = IdTable(
+            self.catalog,
+            first=self.entries[0].first if self.entries else 0,
+            last=self.entries[-1].last if self.entries else -1,
+        ).ids
 
     # --- statistics (sparseret.protocols.Statistics) -------------------------------------------
 
@@ -82,6 +88,8 @@ class Snapshot:
         total = np.zeros(len(columns), dtype=np.int64)
         for segment in self._segments:
             total += segment.document_frequencies(columns)
+        if not len(self.tombstones):
+            return total
         dead = self._dead_columns
         total -= np.searchsorted(dead, columns, "right") - np.searchsorted(dead, columns, "left")
         return total
