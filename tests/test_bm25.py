@@ -135,6 +135,9 @@ def test_satisfies_the_protocols() -> None:
         ({"fields": {"title": 0}}, "weight 0"),
         ({"fields": {"title": -1}}, "title"),
         ({"language": "klingon"}, "klingon"),
+        ({"fields": "title"}, "fields must map"),
+        ({"language": 5}, "language must be"),
+        ({"analyzer": "foo"}, "analyzer must be"),
         ({"kl": 1}, "no option 'kl'"),
     ],
 )

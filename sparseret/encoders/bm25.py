@@ -121,12 +121,23 @@ class BM25Encoder:
         self.k1 = _number("k1", k1, 0, math.inf)
         self.b = _number("b", b, 0, 1)
         self.delta = _number("delta", delta, 0, math.inf)
+        if not isinstance(fields, (Mapping, type(None))):
+            raise ConfigurationError(
+                f"fields must map names to weights, as {{'title': 2, 'text': 1}}, got {fields!r}"
+            )
         self.fields = {"title": 1.0, "text": 1.0} if fields is None else dict(fields)
         if not self.fields:
             raise ConfigurationError("fields is empty: give at least one, such as {'text': 1}")
         for field, weight in self.fields.items():
             if _number(f"weight of field {field!r}", weight, 0, math.inf) == 0:
                 raise ConfigurationError(f"field {field!r} has weight 0: leave it out")
+        if not isinstance(language, str):
+            raise ConfigurationError(f"language must be a name, got {language!r}")
+        if not isinstance(analyzer, (Analysis, type(None))):
+            raise ConfigurationError(
+                f"analyzer must be an object with tokens(), term(), ..., got {analyzer!r}; "
+                "give a name as language"
+            )
         self.analyzer = load_analyzer(language) if analyzer is None else analyzer
         self._weights = np.array(list(self.fields.values()), dtype=np.float64)
         self._vocabulary: Vocabulary = MemoryVocabulary()

@@ -22,6 +22,8 @@ MAX_SEGMENT_NNZ = 2**25
 
 _REMEDY = ": `sparseret verify` tells which file is damaged"
 
+_NONE = np.empty(0, np.float32)
+
 _PLAIN_CODES = 2**16
 """Vectors without weighting are coded only while their distinct values fit 16 bits."""
 
@@ -95,7 +97,7 @@ def build_segment(
         window_bits: documents per window, as a power of two.
     """
     n = len(numbers)
-    lengths = np.empty(0, np.float32)
+    lengths = _NONE
     if weighted:
         row_of = np.repeat(np.arange(n), np.diff(rows.indptr))
         lengths = np.bincount(row_of, weights=rows.data, minlength=n).astype(np.float32)
@@ -103,10 +105,10 @@ def build_segment(
         rows.indptr,
         rows.data,
         lengths if weighted else None,
-        2**31 - 1 if weighted else _PLAIN_CODES,
+        _max_codes(weighted),
     )
     values: NDArray[Any] = rows.data
-    code_values = code_lengths = np.empty(0, np.float32)
+    code_values = code_lengths = _NONE
     if book is not None:
         values = book.codes.astype(_code_type(len(book.values)))
         code_values = book.values
@@ -137,25 +139,90 @@ def merge_segments(
         weighted: as in :func:`build_segment`.
         window_bits: as in :func:`build_segment`.
     """
-    numbers, sizes, columns, values = [], [], [], []
-    for data, live in parts:
-        row_sizes = np.diff(data.row_ptr)
-        if live is None:
-            numbers.append(data.numbers)
-            sizes.append(row_sizes)
-            columns.append(data.row_columns)
-            values.append(data.values(data.row_values))
-        else:
-            kept = np.repeat(live, row_sizes)
-            numbers.append(data.numbers[live])
-            sizes.append(row_sizes[live])
-            columns.append(data.row_columns[kept])
-            values.append(data.values(data.row_values[kept]))
-    row_ptr = np.concatenate(([0], np.cumsum(np.concatenate(sizes)))).astype(np.int64)
-    rows = vectors.from_arrays(
-        row_ptr, np.concatenate(columns), np.concatenate(values), vectors.MAX_DIM
+    kept = [_kept(data, live) for data, live in parts]
+    numbers = np.concatenate([k.numbers for k in kept])
+    row_ptr = np.concatenate(([0], np.cumsum(np.concatenate([k.sizes for k in kept]))))
+    row_ptr = row_ptr.astype(np.int64)
+    columns = np.concatenate([k.data.row_columns[k.values] for k in kept])
+    codes = _merge_codes(kept, limit=_max_codes(weighted))
+    if codes is None:
+        values = np.concatenate([k.data.values(k.data.row_values[k.values]) for k in kept])
+        rows = vectors.from_arrays(row_ptr, columns, values, vectors.MAX_DIM)
+        return build_segment(numbers, rows, weighted=weighted, window_bits=window_bits)
+    return SegmentData(
+        numbers=numbers,
+        row_ptr=row_ptr,
+        row_columns=columns,
+        row_values=codes.codes,
+        lengths=np.concatenate([k.data.lengths[k.documents] for k in kept if weighted] or [_NONE]),
+        code_values=codes.values,
+        code_lengths=codes.lengths if weighted else _NONE,
+        postings=kernels.invert(row_ptr, columns, codes.codes, window_bits),
     )
-    return build_segment(np.concatenate(numbers), rows, weighted=weighted, window_bits=window_bits)
+
+
+class _Kept(NamedTuple):
+    """What a merge takes of one segment."""
+
+    data: SegmentData
+    documents: NDArray[np.bool_] | slice
+    values: NDArray[np.bool_] | slice
+    """Of the row arrays."""
+    numbers: NDArray[np.int64]
+    sizes: NDArray[np.int64]
+    """Values of each document."""
+
+
+def _kept(data: SegmentData, live: NDArray[np.bool_] | None) -> _Kept:
+    sizes = np.diff(data.row_ptr)
+    if live is None:
+        return _Kept(data, slice(None), slice(None), data.numbers, sizes)
+    return _Kept(data, live, np.repeat(live, sizes), data.numbers[live], sizes[live])
+
+
+class _Codes(NamedTuple):
+    codes: NDArray[Any]
+    values: NDArray[np.float32]
+    lengths: NDArray[np.float32]
+
+
+def _merge_codes(kept: Sequence[_Kept], limit: int) -> _Codes | None:
+    """Codes of the merged rows, and what is behind them, as building would give them.
+
+    Works on the tables of codes, so that values are never spread out: a merge needs the memory of
+    the codes alone. None where a segment is not coded, or the codes are too many.
+    """
+    if not all(k.data.coded or not len(k.data.row_values) for k in kept):
+        return None
+    keys = [_code_keys(k.data.code_values, k.data.code_lengths) for k in kept]
+    used = []
+    for k, key in zip(kept, keys, strict=True):
+        seen = np.zeros(len(key), dtype=bool)
+        seen[k.data.row_values[k.values]] = True
+        used.append(key[seen])
+    table = np.unique(np.concatenate(used))
+    if len(table) > limit:
+        return None
+    code_type = _code_type(len(table))
+    codes = [
+        np.searchsorted(table, key).astype(code_type)[k.data.row_values[k.values]]
+        for k, key in zip(kept, keys, strict=True)
+    ]
+    return _Codes(
+        np.concatenate(codes),
+        (table >> np.uint64(32)).astype(np.uint32).view(np.float32),
+        (table & np.uint64(0xFFFFFFFF)).astype(np.uint32).view(np.float32),
+    )
+
+
+def _code_keys(values: NDArray[np.float32], lengths: NDArray[np.float32]) -> NDArray[np.uint64]:
+    """Bits of (value, length) pairs as one integer each: the order of codes."""
+    high = values.view(np.uint32).astype(np.uint64) << np.uint64(32)
+    return high | lengths.view(np.uint32) if len(lengths) else high
+
+
+def _max_codes(weighted: bool) -> int:
+    return 2**31 - 1 if weighted else _PLAIN_CODES
 
 
 def _code_type(n_codes: int) -> type[np.unsignedinteger[Any]]:
