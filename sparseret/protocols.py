@@ -142,7 +142,8 @@ class CollectionEncoder(Encoder, Weighting, Protocol):
     def bind(self, vocabulary: Vocabulary, statistics: Statistics | None) -> CollectionEncoder:
         """The same encoder over another vocabulary and collection; this one is unchanged.
 
-        Without statistics it can count, but not encode.
+        Without statistics it can count, but not encode; with them, the vocabulary is that of the
+        collection and must not grow but through this encoder.
         """
 
 

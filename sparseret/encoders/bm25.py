@@ -57,6 +57,7 @@ _BATCH = 1000
 _MAX_CACHED_TOKENS = 1_000_000
 _UNKNOWN = -1  # as vocabularies answer
 _STOP_WORD = -2
+_ABSENT = -3  # unknown, in a vocabulary that does not grow
 
 
 class CollectionStatistics(NamedTuple):
@@ -142,7 +143,8 @@ class BM25Encoder:
         self._weights = np.array(list(self.fields.values()), dtype=np.float64)
         self._vocabulary: Vocabulary = MemoryVocabulary()
         self._statistics: Statistics | None = None
-        self._columns: dict[str, int] = {}  # token -> column, or _STOP_WORD
+        self._columns: dict[str, int] = {}  # token -> column, _STOP_WORD or _ABSENT
+        self._fixed = False
 
     # --- identity ---------------------------------------------------------------------------
 
@@ -195,11 +197,13 @@ class BM25Encoder:
     def bind(self, vocabulary: Vocabulary, statistics: Statistics | None) -> BM25Encoder:
         """The same encoder over another vocabulary and collection; this one is unchanged.
 
-        Without statistics it can count, but not encode.
+        Without statistics it can count, but not encode; with them, the vocabulary is that of the
+        collection and must not grow but through this encoder.
         """
         bound = BM25Encoder.__new__(BM25Encoder)
         bound.__dict__.update(self.__dict__)
         bound._vocabulary, bound._statistics, bound._columns = vocabulary, statistics, {}
+        bound._fixed = statistics is not None
         return bound
 
     # --- vectors ----------------------------------------------------------------------------
@@ -323,7 +327,8 @@ class BM25Encoder:
         # The tokens of a batch make a small table, which stays in the processor's cache; the
         # large one is looked into once a distinct token.
         local = {token: known.get(token, _UNKNOWN) for token in dict.fromkeys(tokens)}
-        fresh = [token for token, column in local.items() if column == _UNKNOWN]
+        unresolved = (_UNKNOWN, _ABSENT) if add else (_UNKNOWN,)
+        fresh = [token for token, column in local.items() if column in unresolved]
         if fresh:
             terms = [self.analyzer.term(token) for token in fresh]
             columns = self._vocabulary.columns([t for t in terms if t is not None], add=add)
@@ -335,8 +340,11 @@ class BM25Encoder:
             local.update(resolved)
             if len(known) > _MAX_CACHED_TOKENS:  # a new dict: other threads may read the old one
                 self._columns = known = {}
-            # What is unknown today may be known tomorrow.
-            known.update((t, column) for t, column in resolved.items() if column != _UNKNOWN)
+            for token, column in resolved.items():
+                if column != _UNKNOWN:
+                    known[token] = column
+                elif self._fixed:  # else what is unknown today may be known tomorrow
+                    known[token] = _ABSENT
         return np.fromiter(map(local.__getitem__, tokens), np.int32, len(tokens))
 
     def _stack(self, parts: Sequence[kernels.Rows]) -> csr_array:
