@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["MAX_SEGMENT_NNZ", "SegmentData", "build_segment", "merge_segments"]
 
-MAX_SEGMENT_NNZ = 2**25
+MAX_SEGMENT_NNZ = 2**24
 """Segments are not merged beyond this many stored values: it bounds the memory of a merge."""
 
 _REMEDY = ": `sparseret verify` tells which file is damaged"
