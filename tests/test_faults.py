@@ -267,6 +267,21 @@ def test_every_flipped_bit_of_a_segment_is_found_and_harmless(tmp_path: Path) ->
     assert verify_index(tmp_path / "i") == []
 
 
+def test_damaged_segments_are_not_merged(tmp_path: Path) -> None:
+    make_index(tmp_path / "i")
+    file = segment_file(tmp_path / "i")
+    damaged = bytearray(file.read_bytes())
+    damaged[-100] ^= 1
+    file.write_bytes(damaged)
+    with Retriever.open(tmp_path / "i") as retriever:
+        retriever.delete(["7"])
+        retriever.commit()
+        with pytest.raises(CorruptIndexError, match=r"checksum .* not merged"):
+            retriever.merge()
+        assert len(retriever) == 299
+    assert file.read_bytes() == damaged
+
+
 def test_damaged_catalog(tmp_path: Path) -> None:
     make_index(tmp_path / "i")
     catalog = tmp_path / "i" / "catalog.sqlite"

@@ -14,11 +14,22 @@ import numpy as np
 
 from sparseret import vectors
 from sparseret.documents import Document, id_problem
-from sparseret.errors import DocumentError, DuplicateIdError, IndexLockedError, StorageError
+from sparseret.errors import (
+    CorruptIndexError,
+    DocumentError,
+    DuplicateIdError,
+    IndexLockedError,
+    StorageError,
+)
 from sparseret.indexers.catalog import Catalog, SegmentEntry, SourceEntry
 from sparseret.indexers.merge_policy import SegmentSize, plan_full_merge, plan_merge
-from sparseret.indexers.segment import MAX_SEGMENT_NNZ, build_segment, merge_segments
-from sparseret.indexers.segment_file import read_segment, write_segment
+from sparseret.indexers.segment import (
+    MAX_SEGMENT_NNZ,
+    SegmentData,
+    build_segment,
+    merge_segments,
+)
+from sparseret.indexers.segment_file import read_segment, verify_segment, write_segment
 from sparseret.indexers.vocabulary import CatalogVocabulary
 from sparseret.kernels import WINDOW_BITS
 
@@ -208,6 +219,10 @@ class Writer:
         )
         self._buffer, self._buffered_nnz = [], 0
         data = build_segment(numbers, rows, weighted=self._weighted, window_bits=WINDOW_BITS)
+        self._add_segment(data)
+
+    def _add_segment(self, data: SegmentData) -> None:
+        """Write a segment file, and name it in the open transaction."""
         number = self.catalog.next_segment()
         file = f"{SEGMENT_FOLDER}/{number:06d}.safetensors"
         path = self._folder / file
@@ -215,10 +230,16 @@ class Writer:
         self._pending_files.append(path)
         self.catalog.add_segment(
             SegmentEntry(
-                number, file, int(numbers[0]), int(numbers[-1]), data.n_docs,
-                len(data.row_columns), size, header_crc,
+                number=number,
+                file=file,
+                first=int(data.numbers[0]),
+                last=int(data.numbers[-1]),
+                n_docs=data.n_docs,
+                nnz=len(data.row_columns),
+                bytes=size,
+                header_crc=header_crc,
             )
-        )  # fmt: skip
+        )
 
     def _sizes(self) -> list[SegmentSize]:
         dead = self.catalog.tombstones()
@@ -236,24 +257,19 @@ class Writer:
             file = read_segment(
                 self._folder / entry.file, size=entry.bytes, header_crc=entry.header_crc
             )
+            if damaged := verify_segment(file):  # never copied under a fresh checksum
+                raise CorruptIndexError(
+                    f"{file.path}: the checksum of {', '.join(damaged)} is wrong, so it is not "
+                    "merged; what was committed stays. Restore the file from a backup or index again"
+                )
             live = ~np.isin(file.data.numbers, dead, assume_unique=True)
             parts.append((file.data, None if live.all() else live))
         data = merge_segments(parts, weighted=self._weighted, window_bits=WINDOW_BITS)
         self.begin()
         try:
-            number = self.catalog.next_segment()
             self.catalog.remove_segments(entries)
             if data.n_docs:
-                file_name = f"{SEGMENT_FOLDER}/{number:06d}.safetensors"
-                path = self._folder / file_name
-                size, header_crc = write_segment(path, data, WINDOW_BITS)
-                self._pending_files.append(path)
-                self.catalog.add_segment(
-                    SegmentEntry(
-                        number, file_name, int(data.numbers[0]), int(data.numbers[-1]),
-                        data.n_docs, len(data.row_columns), size, header_crc,
-                    )
-                )  # fmt: skip
+                self._add_segment(data)
             self.catalog.commit()
         except BaseException:
             self.rollback()
