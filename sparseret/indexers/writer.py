@@ -260,7 +260,8 @@ class Writer:
             if damaged := verify_segment(file):  # never copied under a fresh checksum
                 raise CorruptIndexError(
                     f"{file.path}: the checksum of {', '.join(damaged)} is wrong, so it is not "
-                    "merged; what was committed stays. Restore the file from a backup or index again"
+                    "merged; what was committed stays. Restore the file from a backup, or index "
+                    "again"
                 )
             live = ~np.isin(file.data.numbers, dead, assume_unique=True)
             parts.append((file.data, None if live.all() else live))
