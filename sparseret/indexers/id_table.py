@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -28,8 +30,11 @@ class IdTable:
         self._first = first
         size = last + 1 - first
         self._size = size if size <= _MAX_KEPT else 0
-        self._ids: NDArray[np.object_] = np.empty(self._size, dtype=object)
-        self._known = np.zeros(self._size, dtype=bool)
+
+    @cached_property
+    def _kept(self) -> tuple[NDArray[np.object_], NDArray[np.bool_]]:
+        """Ids by number, and which of them were read; made at the first search."""
+        return np.empty(self._size, dtype=object), np.zeros(self._size, dtype=bool)
 
     def ids(self, numbers: NDArray[np.int64]) -> NDArray[np.object_]:
         """Ids in the order of ``numbers``, which may repeat.
@@ -43,12 +48,13 @@ class IdTable:
         at = numbers - self._first
         if len(at) and int(at.view(np.uint64).max()) >= self._size:
             return self._read(np.unique(numbers))  # raises
-        known = self._known[at]
+        ids, read = self._kept
+        known = read[at]
         if not known.all():
             missing = np.unique(numbers[~known])
-            self._ids[missing - self._first] = self._read(missing)
-            self._known[missing - self._first] = True
-        return self._ids[at]
+            ids[missing - self._first] = self._read(missing)
+            read[missing - self._first] = True
+        return ids[at]
 
     def _read(self, numbers: NDArray[np.int64]) -> NDArray[np.object_]:
         found = self._catalog.ids(numbers)
