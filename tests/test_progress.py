@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tempfile
 
 import pytest
 
@@ -18,7 +19,9 @@ def test_without_show_nothing_is_printed_or_imported() -> None:
         "    advance(2)\n"
         "assert 'rich' not in sys.modules\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, check=True, cwd=tempfile.gettempdir()
+    )
     assert (done.stdout, done.stderr) == (b"", b"")
 
 
