@@ -54,8 +54,9 @@ def ingest(
     input and pipes have no past: they are read as they come.
 
     Memory is bounded by a batch (1,000 documents or 16 million characters), the writer's buffer
-    (:data:`sparseret.indexers.writer.MAX_BUFFERED_NNZ` values) and the vocabulary of a million
-    tokens, whatever the size of the corpus.
+    (:data:`sparseret.indexers.writer.MAX_BUFFERED_NNZ` values), a million tokens of the
+    vocabulary, SQLite's page cache (64 MiB) and one merge
+    (:data:`sparseret.indexers.segment.MAX_SEGMENT_NNZ` values), whatever the size of the corpus.
 
     Args:
         retriever: the index; what was uncommitted in it is committed along.
