@@ -21,7 +21,8 @@ from sparseret.errors import (
     IncompatibleIndexError,
     VectorError,
 )
-from sparseret.indexers.inverted import InvertedIndex, search_snapshot
+from sparseret.indexers.inverted import InvertedIndex
+from sparseret.indexers.search import search_snapshot
 from sparseret.indexers.snapshot import Snapshot
 from sparseret.indexers.vocabulary import CatalogVocabulary
 from sparseret.protocols import CollectionEncoder, Encoder, Hits, Vocabulary
@@ -282,8 +283,11 @@ class Retriever:
     def commit(self) -> None:
         """Make all changes since the last commit durable and visible."""
         with self._lock:
-            self.index.commit()
-            self._view = self._make_view()
+            try:
+                self.index.commit()
+            finally:
+                if not self.index.closed:
+                    self._view = self._make_view()
             if self.index.trim_log():  # the view held the snapshot that was in the way
                 self._view = self._make_view()
 

@@ -370,3 +370,33 @@ def test_distinct_values_beyond_16_bits_stay_exact(tmp_path: Path) -> None:
         assert hits.ids[0] == [str(row) for row in want.rows]
         np.testing.assert_array_equal(hits.scores[0], want.scores)
         assert verify_index(index.path) == []
+
+
+def test_vectors_are_taken_as_they_are_at_the_call(tmp_path: Path) -> None:
+    with InvertedIndex.create(tmp_path / "i") as index:
+        matrix = rows({0: 1.0, 3: 2.0})
+        index.add(["a"], matrix)
+        matrix.data[:] = np.nan
+        matrix.indices[:] = 7
+        index.commit()
+        hits = index.search(rows({0: 1.0, 3: 1.0}, {7: 1.0}))
+        assert hits.ids == [["a"], []]
+        assert hits.scores[0].tolist() == [3.0]
+
+
+def test_documents_must_have_the_ids(index: InvertedIndex) -> None:
+    with pytest.raises(ConfigurationError, match="same order"):
+        index.add(["x", "y"], rows({}, {}), documents=[Document("y"), Document("x")])
+
+
+def test_a_commit_shows_even_if_the_merge_after_it_fails(
+    index: InvertedIndex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(self: object) -> int:
+        raise StorageError("no space for a merge")
+
+    monkeypatch.setattr(writer_module.Writer, "merge_small", fail)
+    index.add(["d"], rows({0: 9.0}))
+    with pytest.raises(StorageError, match="no space"):
+        index.commit()
+    assert index.search(rows({0: 1.0})).ids == [["d", "b", "a"]]

@@ -6,23 +6,16 @@ encoder. Usable alone for any sparse vectors.
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from itertools import accumulate, pairwise
-from numbers import Integral
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
-
-import numpy as np
-from numpy.typing import NDArray
 
 from sparseret import vectors as vector_checks
 from sparseret.documents import Document
 from sparseret.errors import (
     ConfigurationError,
-    FilterError,
     IncompatibleIndexError,
     IndexExistsError,
     SparseretError,
@@ -30,7 +23,8 @@ from sparseret.errors import (
     VectorError,
 )
 from sparseret.indexers.catalog import Catalog
-from sparseret.indexers.filters import Filter, compile_filter, field_index_sql, parse_filter
+from sparseret.indexers.filters import Filter, field_index_sql
+from sparseret.indexers.search import check_ids, search_snapshot
 from sparseret.indexers.snapshot import Snapshot
 from sparseret.indexers.writer import SEGMENT_FOLDER, Writer
 from sparseret.protocols import Hits, Weighting
@@ -38,9 +32,8 @@ from sparseret.protocols import Hits, Weighting
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
-__all__ = ["InvertedIndex", "search_snapshot"]
+__all__ = ["InvertedIndex"]
 
-_CORES = os.cpu_count() or 1
 _LARGE_LOG = 2**24  # bytes
 _MAX_NNZ_AT_ONCE = 2**31  # a segment has room for a buffer and this
 
@@ -259,7 +252,7 @@ class InvertedIndex:
         *,
         replace: bool,
     ) -> None:
-        _check_ids(ids)
+        check_ids(ids)
         rows = self._check(vectors)
         if documents is None:
             documents = [Document(id) for id in ids]
@@ -271,12 +264,18 @@ class InvertedIndex:
             raise VectorError(
                 f"{rows.nnz} values in one call, {_MAX_NNZ_AT_ONCE} is the most: add fewer rows"
             )
+        if any(document.id != id for document, id in zip(documents, ids, strict=True)):
+            raise ConfigurationError("documents and ids differ: give them in the same order")
+        if rows is vectors:  # rows are kept until the commit, and the caller may change its own
+            rows = vector_checks.from_arrays(
+                rows.indptr.copy(), rows.indices.copy(), rows.data.copy(), rows.shape[1]
+            )
         with self._write_lock:
             self.writer.add(documents, rows, replace=replace)
 
     def delete(self, ids: Sequence[str]) -> int:
         """Delete documents; unknown ids are ignored. Returns how many there were."""
-        _check_ids(ids)
+        check_ids(ids)
         with self._write_lock:
             return self.writer.delete(ids)
 
@@ -286,8 +285,10 @@ class InvertedIndex:
             self._require_open()
             if self._writer is not None and self._writer.dirty:
                 self._writer.commit()
-                self._writer.merge_small()
-                self.refresh()
+                try:
+                    self._writer.merge_small()
+                finally:  # the commit stands, whatever becomes of the merge
+                    self.refresh()
                 self.trim_log()
 
     def trim_log(self) -> bool:
@@ -352,46 +353,3 @@ class InvertedIndex:
 
     def _check(self, vectors: object) -> csr_array:
         return vector_checks.check(vectors, dim=self.dim, signed=self.signed)
-
-
-def search_snapshot(
-    snapshot: Snapshot,
-    queries: csr_array,
-    k: int,
-    *,
-    allow: Iterable[str] | None = None,
-    where: Filter | str | None = None,
-    threads: int | None = None,
-) -> Hits:
-    """:meth:`InvertedIndex.search` on one snapshot, for vectors that were checked."""
-    _check_count("k", k)
-    if threads is not None:
-        _check_count("threads", threads)
-    allowed: NDArray[np.int64] | None = None
-    if allow is not None:
-        _check_ids(allow)
-        allowed = snapshot.catalog.numbers_of(allow)
-    if where is not None:
-        tree = parse_filter(where) if isinstance(where, str) else where
-        if not isinstance(tree, Filter):
-            raise FilterError(
-                f"a filter must be text or made with field(), got {type(tree).__name__}"
-            )
-        selected = snapshot.numbers_where(*compile_filter(tree))
-        allowed = selected if allowed is None else np.intersect1d(allowed, selected)
-    numbers, scores = snapshot.search(queries, k, allow=allowed, threads=threads or _CORES)
-    if len(numbers) == 1:
-        return Hits([snapshot.ids(numbers[0]).tolist()], scores)
-    every = snapshot.ids(np.concatenate([np.empty(0, np.int64), *numbers]))
-    ends = [0, *accumulate(map(len, numbers))]
-    return Hits([every[begin:end].tolist() for begin, end in pairwise(ends)], scores)
-
-
-def _check_count(name: str, value: object) -> None:
-    if not isinstance(value, Integral) or int(value) < 1:
-        raise ConfigurationError(f"{name} must be a whole number, at least 1, got {value!r}")
-
-
-def _check_ids(ids: Iterable[str]) -> None:
-    if isinstance(ids, str):
-        raise ConfigurationError("ids must be a list of strings, not one string")
