@@ -54,7 +54,7 @@ def ingest(
     input and pipes have no past: they are read as they come.
 
     Memory is bounded by a batch (1,000 documents or 16 million characters), the writer's buffer
-    (:data:`sparseret.indexers.writer.MAX_BUFFERED_NNZ` values), a million tokens of the
+    (:data:`sparseret.indexers.writer.MEMORY_BUDGET`), a million tokens of the
     vocabulary, SQLite's page cache (64 MiB) and one merge
     (:data:`sparseret.indexers.segment.MAX_SEGMENT_NNZ` values), whatever the size of the corpus.
 

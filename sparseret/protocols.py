@@ -22,10 +22,20 @@ __all__ = [
     "Encoder",
     "Hits",
     "Index",
+    "Mode",
     "Statistics",
     "Vocabulary",
     "Weighting",
 ]
+
+
+class Mode(NamedTuple):
+    """How a search was made."""
+
+    exact: bool = True
+    """Whether the results are those of the full product; then ``recall`` is 1."""
+    recall: float = 1.0
+    """Recall that this effort reached on the queries the index was calibrated with."""
 
 
 class Hits(NamedTuple):
@@ -38,6 +48,8 @@ class Hits(NamedTuple):
     """Document ids, one list a query."""
     scores: list[NDArray[np.float32]]
     """Scores parallel to ``ids``, float32."""
+    mode: Mode = Mode()
+    """Exact, or approximate and how good that was measured to be."""
 
 
 @runtime_checkable

@@ -42,7 +42,7 @@ from sparseret import vectors
 from sparseret.indexers import writer
 from sparseret.indexers.inverted import InvertedIndex
 
-writer.MAX_BUFFERED_NNZ = 64  # several segments a commit
+writer.MEMORY_BUDGET = 64 * 64  # several segments a commit
 path, start = sys.argv[1], int(sys.argv[2])
 index = InvertedIndex.open(path)
 index.search(vectors.check(np.ones((1, 8))))  # imports what is imported late

@@ -79,14 +79,14 @@ class IndexMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.folder = Path(tempfile.mkdtemp(prefix="sparseret-test-"))
-        self.buffered = writer_module.MAX_BUFFERED_NNZ
-        writer_module.MAX_BUFFERED_NNZ = 8  # many segments, even within one commit
+        self.buffered = writer_module.MEMORY_BUDGET
+        writer_module.MEMORY_BUDGET = 8 * 64  # many segments, even within one commit
         self.index = InvertedIndex.create(self.folder / "index", dim=DIM)
         self.committed: dict[str, dict[int, float]] = {}
         self.pending: dict[str, dict[int, float]] = {}
 
     def teardown(self) -> None:
-        writer_module.MAX_BUFFERED_NNZ = self.buffered
+        writer_module.MEMORY_BUDGET = self.buffered
         self.index.close()
         assert verify_index(self.folder / "index") == []
         shutil.rmtree(self.folder)

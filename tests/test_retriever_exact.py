@@ -121,8 +121,8 @@ def test_history_does_not_matter(variant: Variant) -> None:
     @given(steps, st.sampled_from(FIELDS), st.sampled_from([1, 6, 10**6]))
     def check(steps: list[tuple[str, Any]], fields: dict[str, float] | None, segment: int) -> None:
         options = {"variant": variant, "fields": fields, "language": "simple"}
-        buffered = writer_module.MAX_BUFFERED_NNZ
-        writer_module.MAX_BUFFERED_NNZ = segment  # values, so that commits make several segments
+        buffered = writer_module.MEMORY_BUDGET
+        writer_module.MEMORY_BUDGET = 64 * segment  # values, so that commits make several segments
         try:
             with tempfile.TemporaryDirectory() as folder:
                 history = History(Path(folder) / "old", options, [everything])
@@ -145,7 +145,7 @@ def test_history_does_not_matter(variant: Variant) -> None:
                 history.retriever.close()
                 fresh.retriever.close()
         finally:
-            writer_module.MAX_BUFFERED_NNZ = buffered
+            writer_module.MEMORY_BUDGET = buffered
 
     check()
 

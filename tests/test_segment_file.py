@@ -28,13 +28,8 @@ from sparseret.documents import Document
 from sparseret.errors import CorruptIndexError, IncompatibleIndexError, StorageError
 from sparseret.indexers.info import index_info
 from sparseret.indexers.segment import SegmentData, build_segment
-from sparseret.indexers.segment_file import (
-    SEGMENT_VERSION,
-    SegmentFile,
-    read_segment,
-    verify_segment,
-    write_segment,
-)
+from sparseret.indexers.segment_file import SegmentFile, read_segment, verify_segment
+from sparseret.indexers.segment_writer import SEGMENT_VERSION, write_segment
 from sparseret.indexers.verify import verify_index
 from sparseret.retriever import Retriever
 
@@ -196,7 +191,7 @@ def test_the_safetensors_library_reads_our_files(
     with safetensors.safe_open(tmp_path / "s", "numpy") as file:
         metadata = file.metadata()
     assert metadata["format"] == "sparseret-segment"
-    assert metadata["version"] == str(SEGMENT_VERSION)
+    assert metadata["version"] == "1"
     assert json.loads(metadata["crc32"]).keys() == expected.keys()
 
 
@@ -266,10 +261,12 @@ def test_newer_and_foreign_files(tmp_path: Path) -> None:
     write_segment(tmp_path / "s", plain(), 16)
     content = (tmp_path / "s").read_bytes()
     _, begin = header_of(content)
-    newer = content.replace(b'"version": "1"', b'"version": "2"', 1)
+    newer = content.replace(b'"version": "1"', b'"version": "9"', 1)
     assert newer != content
     (tmp_path / "s").write_bytes(newer)
-    with pytest.raises(IncompatibleIndexError, match=r"segment version 2.*up to 1: upgrade"):
+    with pytest.raises(
+        IncompatibleIndexError, match=rf"segment version 9.*up to {SEGMENT_VERSION}: upgrade"
+    ):
         read_segment(tmp_path / "s", size=len(newer), header_crc=zlib.crc32(newer[:begin]))
     with pytest.raises(CorruptIndexError, match="altered header"):
         read_segment(tmp_path / "s", size=len(newer), header_crc=zlib.crc32(content[:begin]))

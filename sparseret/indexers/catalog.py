@@ -30,9 +30,11 @@ from sparseret.errors import (
     StorageError,
 )
 
-__all__ = ["FORMAT_VERSION", "Catalog", "SegmentEntry", "SourceEntry"]
+__all__ = ["CALIBRATION", "FORMAT_VERSION", "Catalog", "SegmentEntry", "SourceEntry"]
 
 FORMAT_VERSION = 1
+CALIBRATION = "calibration"
+"""Key of what calibration measured: the one thing in ``meta`` that changes."""
 _APPLICATION_ID = 0x53505252  # "SPRR", shown by file(1) and checked on open
 _FILE = "catalog.sqlite"
 _encode_json = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
@@ -408,6 +410,11 @@ class Catalog:
         if not rows:
             raise CorruptIndexError(f"{self.folder / _FILE} lacks the setting {key!r}")
         return str(rows[0][0])
+
+    def set_calibration(self, text: str) -> None:
+        """Keep what calibration measured, in the open transaction."""
+        with self._translated():
+            self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (CALIBRATION, text))
 
     def has_meta(self, key: str) -> bool:
         """Whether the setting was made."""

@@ -1,4 +1,4 @@
-"""The inverted index: vectors under string ids, exact top-k, durable and transactional.
+"""The inverted index: vectors under string ids, top-k search, durable and transactional.
 
 It stores rows given to it and knows nothing of text; :class:`sparseret.Retriever` joins it with an
 encoder. Usable alone for any sparse vectors.
@@ -6,6 +6,7 @@ encoder. Usable alone for any sparse vectors.
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -22,11 +23,13 @@ from sparseret.errors import (
     StorageError,
     VectorError,
 )
+from sparseret.indexers.calibration import Calibration, calibrate
 from sparseret.indexers.catalog import Catalog
 from sparseret.indexers.filters import Filter, field_index_sql
 from sparseret.indexers.search import check_ids, search_snapshot
 from sparseret.indexers.snapshot import Snapshot
 from sparseret.indexers.writer import SEGMENT_FOLDER, Writer
+from sparseret.kernels import Effort
 from sparseret.protocols import Hits, Weighting
 
 if TYPE_CHECKING:
@@ -35,6 +38,8 @@ if TYPE_CHECKING:
 __all__ = ["InvertedIndex"]
 
 _LARGE_LOG = 2**24  # bytes
+_SAMPLE_QUERIES = 300
+_LEAST_CALIBRATED = 2000  # documents: below, exact search is as fast
 _MAX_NNZ_AT_ONCE = 2**31  # a segment has room for a buffer and this
 
 
@@ -48,9 +53,18 @@ class InvertedIndex:
     uncommitted changes after an exception.
     """
 
-    def __init__(self, path: str | Path, weighting: Weighting | None = None) -> None:
+    def __init__(
+        self,
+        path: str | Path,
+        weighting: Weighting | None = None,
+        memory_budget: int | None = None,
+    ) -> None:
+        if memory_budget is not None and memory_budget < 1:
+            raise ConfigurationError(f"memory_budget must be positive, got {memory_budget}")
         self.path = Path(path)
         self.weighting = weighting
+        self.memory_budget = memory_budget
+        """Bytes that adding documents may take; None for the default of the writer."""
         self._writer: Writer | None = None
         self._write_lock = threading.RLock()
         self.closed = False
@@ -79,6 +93,7 @@ class InvertedIndex:
         weighting: Weighting | None = None,
         settings: Mapping[str, str] | None = None,
         filter_fields: Sequence[str] = (),
+        memory_budget: int | None = None,
     ) -> InvertedIndex:
         """Make an empty index in a new or empty folder.
 
@@ -91,6 +106,8 @@ class InvertedIndex:
             settings: strings to keep with the index (:meth:`setting`).
             filter_fields: metadata fields to build an SQL index for, so that filters on them need
                 not read every document.
+            memory_budget: bytes that adding documents may take, by default 2**28; more makes
+                building faster.
 
         Raises:
             IndexExistsError: the folder holds an index or other files.
@@ -130,11 +147,16 @@ class InvertedIndex:
                 catalog.create_field_index(name, field_index_sql(name))
         finally:
             catalog.close()
-        return cls(folder, weighting)
+        return cls(folder, weighting, memory_budget)
 
     @classmethod
     def open(
-        cls, path: str | Path, *, weighting: Weighting | None = None, space: str | None = None
+        cls,
+        path: str | Path,
+        *,
+        weighting: Weighting | None = None,
+        space: str | None = None,
+        memory_budget: int | None = None,
     ) -> InvertedIndex:
         """Open an existing index; takes a snapshot of its last commit.
 
@@ -143,7 +165,7 @@ class InvertedIndex:
             IncompatibleIndexError: of another space, or a newer format.
             CorruptIndexError: a file is missing, truncated or altered.
         """
-        index = cls(path, weighting)
+        index = cls(path, weighting, memory_budget)
         if space is not None and space != index.space:
             index.close()
             raise IncompatibleIndexError(
@@ -164,26 +186,88 @@ class InvertedIndex:
         *,
         allow: Iterable[str] | None = None,
         where: Filter | str | None = None,
+        exact: bool | None = None,
+        recall: float | None = None,
+        effort: Effort | None = None,
         threads: int | None = None,
     ) -> Hits:
-        """Exact top-k by dot product among the live documents.
+        """Top-k by dot product among the live documents, exact unless told otherwise.
 
-        The scores are those of the full float32 product of the stored weights; ties go to the
-        document added first. Documents that share no term with the query are never hits.
+        Scores are those of the full float32 product of the stored weights, in either mode; an
+        approximate search may miss hits. Ties go to the document added first. Documents that share
+        no term with the query are never hits.
 
         Args:
             vectors: queries, any scipy sparse array of shape (n, dim).
             k: hits a query, at least 1; there are fewer where fewer match.
             allow: ids that may be returned; unknown ones are ignored. None allows all.
             where: metadata filter, as text or tree (:mod:`sparseret.indexers.filters`).
+            exact: True for the results of the full product, which is the default.
+            recall: 0.5 to 0.999: the cheapest search that found this share of the exact results
+                when the index was calibrated (:meth:`tune`). It is exact where that is as cheap,
+                or nothing was calibrated; ``mode`` of the result tells.
+            effort: in place of ``recall``, how thorough to be.
             threads: None for one per core, at most one per query.
 
         Raises:
             VectorError, ConfigurationError, FilterError, CorruptIndexError
         """
         return search_snapshot(
-            self.snapshot, self._check(vectors), k, allow=allow, where=where, threads=threads
-        )
+            self.snapshot, self._check(vectors), k, allow=allow, where=where, exact=exact,
+            recall=recall, effort=effort, threads=threads,
+        )  # fmt: skip
+
+    @property
+    def calibration(self) -> Calibration | None:
+        """What :meth:`tune` measured; None if it never did."""
+        return self.snapshot.calibration
+
+    def tune(
+        self,
+        queries: csr_array | None = None,
+        *,
+        threads: int | None = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Calibration:
+        """Measure which effort of approximate search reaches which recall, and keep that.
+
+        Commits first. :meth:`merge` does this by itself where it is due.
+
+        Args:
+            queries: a sample of those to come, any scipy sparse array of shape (n, dim), positive;
+                a few hundred are enough. None makes some from documents, which resembles real
+                ones less.
+            threads: None for one per core.
+            progress: called with (efforts tried, efforts in all).
+
+        Raises:
+            VectorError, ConfigurationError, IndexLockedError, StorageError
+        """
+        if self.weighting is not None:
+            raise ConfigurationError(
+                "an index of counts is always searched exactly: there is nothing to tune"
+            )
+        given = queries is not None
+        sample = self._check(queries) if given else None
+        with self._write_lock:
+            self.commit()
+            if sample is None:
+                sample = self.snapshot.sample_queries(_SAMPLE_QUERIES)
+            measured = calibrate(
+                self.snapshot.search, sample, n_documents=len(self), given=given,
+                threads=threads or os.cpu_count() or 1, progress=progress,
+            )  # fmt: skip
+            self.writer.set_calibration(measured.to_json())
+            self.writer.commit()
+            self.refresh()
+        return measured
+
+    def _calibration_is_due(self) -> bool:
+        """Whether the index has no calibration, or one from when it was of another size."""
+        if self.weighting is not None or len(self) < _LEAST_CALIBRATED:
+            return False
+        known = self.calibration
+        return known is None or not 0.5 < len(self) / max(known.n_documents, 1) < 2.0
 
     def setting(self, key: str) -> str:
         """A string given to :meth:`create`."""
@@ -210,7 +294,11 @@ class InvertedIndex:
         """The writer, made (and the lock taken) at the first use."""
         self._require_open()
         if self._writer is None:
-            self._writer = Writer(self.path, weighted=self.weighting is not None)
+            self._writer = Writer(
+                self.path,
+                weighted=self.weighting is not None,
+                memory_budget=self.memory_budget,
+            )
         return self._writer
 
     def add(
@@ -314,14 +402,18 @@ class InvertedIndex:
     def merge(self, progress: Callable[[int, int], None] | None = None) -> int:
         """Commit, then merge into as few segments as possible and drop tombstones.
 
-        Interruptible at any time without loss. Returns the number of merges made.
+        Interruptible at any time without loss. Returns the number of merges made. Calibrates the
+        index (:meth:`tune`) if that was never done, or it has doubled or halved since.
         """
         with self._write_lock:
             self.writer.commit()
             try:
-                return self.writer.merge_all(progress)
+                merges = self.writer.merge_all(progress)
             finally:
                 self.refresh()
+            if self._calibration_is_due():
+                self.tune()
+            return merges
 
     def close(self) -> None:
         """Forget uncommitted changes, release the lock and the files."""

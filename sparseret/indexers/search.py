@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterable
 from itertools import accumulate, pairwise
-from numbers import Integral
+from numbers import Integral, Real
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sparseret.errors import ConfigurationError, FilterError
+from sparseret.indexers.calibration import check_effort
 from sparseret.indexers.filters import Filter, compile_filter, parse_filter
 from sparseret.indexers.snapshot import Snapshot
-from sparseret.protocols import Hits
+from sparseret.kernels import Effort
+from sparseret.protocols import Hits, Mode
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -31,13 +34,18 @@ def search_snapshot(
     *,
     allow: Iterable[str] | None = None,
     where: Filter | str | None = None,
+    exact: bool | None = None,
+    recall: float | None = None,
+    effort: Effort | None = None,
     threads: int | None = None,
 ) -> Hits:
     """:meth:`InvertedIndex.search` on one snapshot, for vectors that were checked."""
     _check_count("k", k)
     if threads is not None:
         _check_count("threads", threads)
+    chosen, mode = _choose_effort(snapshot, k, exact, recall, effort)
     allowed: NDArray[np.int64] | None = None
+    between: range | None = None
     if allow is not None:
         check_ids(allow)
         allowed = snapshot.catalog.numbers_of(allow)
@@ -49,12 +57,46 @@ def search_snapshot(
             )
         selected = snapshot.numbers_where(*compile_filter(tree))
         allowed = selected if allowed is None else np.intersect1d(allowed, selected)
-    numbers, scores = snapshot.search(queries, k, allow=allowed, threads=threads or _CORES)
+    if allowed is not None and len(allowed) and allowed[-1] - allowed[0] == len(allowed) - 1:
+        between, allowed = range(int(allowed[0]), int(allowed[-1]) + 1), None
+    numbers, scores, _ = snapshot.search(
+        queries, k, allow=allowed, between=between, effort=chosen, threads=threads or _CORES
+    )
     if len(numbers) == 1:
-        return Hits([snapshot.ids(numbers[0]).tolist()], scores)
+        return Hits([snapshot.ids(numbers[0]).tolist()], scores, mode)
     every = snapshot.ids(np.concatenate([np.empty(0, np.int64), *numbers]))
     ends = [0, *accumulate(map(len, numbers))]
-    return Hits([every[begin:end].tolist() for begin, end in pairwise(ends)], scores)
+    return Hits([every[begin:end].tolist() for begin, end in pairwise(ends)], scores, mode)
+
+
+def _choose_effort(
+    snapshot: Snapshot,
+    k: int,
+    exact: bool | None,
+    recall: float | None,
+    effort: Effort | None,
+) -> tuple[Effort | None, Mode]:
+    """What the kernel is to do, and what to tell the caller about it."""
+    if sum((exact is True, recall is not None, effort is not None)) > 1:
+        raise ConfigurationError("give one of exact=True, recall and effort, not several")
+    if effort is not None:
+        check_effort(effort)
+        return effort, Mode(exact=False, recall=math.nan)
+    if recall is None:
+        if exact is False:
+            raise ConfigurationError("exact=False needs recall=, such as recall=0.95")
+        return None, Mode()
+    if not _is_number(recall) or not 0.5 <= recall <= 0.999:
+        raise ConfigurationError(f"recall must lie in 0.5 to 0.999, got {recall!r}")
+    calibration = snapshot.calibration
+    level = None if calibration is None else calibration.cheapest(float(recall), k)
+    if level is None:  # nothing cheaper than an exact search is known to be good enough
+        return None, Mode()
+    return level.effort, Mode(exact=False, recall=level.recall)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, Real)
 
 
 def _check_count(name: str, value: object) -> None:

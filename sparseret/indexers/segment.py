@@ -15,7 +15,15 @@ from sparseret.kernels import Postings
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
-__all__ = ["MAX_SEGMENT_NNZ", "SegmentData", "build_segment", "merge_segments"]
+__all__ = [
+    "MAX_SEGMENT_NNZ",
+    "SegmentData",
+    "build_segment",
+    "code_type",
+    "decode",
+    "merge_segments",
+    "row_range",
+]
 
 MAX_SEGMENT_NNZ = 2**24
 """Segments are not merged beyond this many stored values: it bounds the memory of a merge."""
@@ -58,31 +66,46 @@ class SegmentData(NamedTuple):
         return len(self.numbers)
 
     @property
+    def nnz(self) -> int:
+        """Number of stored values."""
+        return len(self.row_columns)
+
+    @property
     def coded(self) -> bool:
         """Whether stored values are codes."""
         return self.row_values.dtype != np.float32
 
     def values(self, codes_or_values: NDArray[Any]) -> NDArray[np.float32]:
         """Stored values as float32: decodes ``row_values`` or any part of it."""
-        return self._decode(self.code_values, codes_or_values) if self.coded else codes_or_values
+        return decode(self.code_values, codes_or_values) if self.coded else codes_or_values
 
     def lengths_of(self, codes: NDArray[Any]) -> NDArray[np.float32]:
         """Document length behind each code, where there is weighting."""
-        return self._decode(self.code_lengths, codes)
+        return decode(self.code_lengths, codes)
+
+    def columns(self, inside: slice) -> NDArray[np.int32]:
+        """Columns of a stretch of the row arrays."""
+        return self.row_columns[inside]
 
     def row(self, position: int) -> slice:
         """Where the columns and values of one document lie."""
-        begin, end = int(self.row_ptr[position]), int(self.row_ptr[position + 1])
-        if not 0 <= begin <= end <= len(self.row_columns):
-            raise CorruptIndexError(f"row_ptr is out of range{_REMEDY}")
-        return slice(begin, end)
+        return row_range(self.row_ptr, position, self.nnz)
 
-    @staticmethod
-    def _decode(table: NDArray[np.float32], codes: NDArray[Any]) -> NDArray[np.float32]:
-        try:
-            return np.asarray(table[codes], dtype=np.float32)
-        except IndexError as error:  # codes come from a file
-            raise CorruptIndexError(f"a code is not in its table{_REMEDY}") from error
+
+def row_range(row_ptr: NDArray[np.int64], position: int, nnz: int) -> slice:
+    """The stretch of one row, checked, as offsets come from a file. Raises CorruptIndexError."""
+    begin, end = int(row_ptr[position]), int(row_ptr[position + 1])
+    if not 0 <= begin <= end <= nnz:
+        raise CorruptIndexError(f"row_ptr is out of range{_REMEDY}")
+    return slice(begin, end)
+
+
+def decode(table: NDArray[np.float32], codes: NDArray[Any]) -> NDArray[np.float32]:
+    """Values behind codes, checked, as codes come from a file. Raises CorruptIndexError."""
+    try:
+        return np.asarray(table[codes], dtype=np.float32)
+    except IndexError as error:
+        raise CorruptIndexError(f"a code is not in its table{_REMEDY}") from error
 
 
 def build_segment(
@@ -110,7 +133,7 @@ def build_segment(
     values: NDArray[Any] = rows.data
     code_values = code_lengths = _NONE
     if book is not None:
-        values = book.codes.astype(_code_type(len(book.values)))
+        values = book.codes.astype(code_type(len(book.values)))
         code_values = book.values
         code_lengths = book.lengths if weighted else code_lengths
     return SegmentData(
@@ -203,9 +226,9 @@ def _merge_codes(kept: Sequence[_Kept], limit: int) -> _Codes | None:
     table = np.unique(np.concatenate(used))
     if len(table) > limit:
         return None
-    code_type = _code_type(len(table))
+    narrow = code_type(len(table))
     codes = [
-        np.searchsorted(table, key).astype(code_type)[k.data.row_values[k.values]]
+        np.searchsorted(table, key).astype(narrow)[k.data.row_values[k.values]]
         for k, key in zip(kept, keys, strict=True)
     ]
     return _Codes(
@@ -225,7 +248,8 @@ def _max_codes(weighted: bool) -> int:
     return 2**31 - 1 if weighted else _PLAIN_CODES
 
 
-def _code_type(n_codes: int) -> type[np.unsignedinteger[Any]]:
+def code_type(n_codes: int) -> type[np.unsignedinteger[Any]]:
+    """The narrowest type that counts so many codes."""
     if n_codes <= 2**8:
         return np.uint8
     return np.uint16 if n_codes <= 2**16 else np.uint32

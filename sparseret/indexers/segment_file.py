@@ -1,8 +1,7 @@
-"""Segment files: safetensors with a checksum per array, written once and memory-mapped after.
+"""Reading of segment files: their arrays stay memory-mapped, their header is checked at once.
 
-The file is plain safetensors (any safetensors library reads it). It is written here, array by
-array, because that needs no second copy of the data in memory and can be fsynced; it is read here
-because the arrays must stay memory-mapped.
+The file is plain safetensors (any safetensors library reads it), written by
+:mod:`sparseret.indexers.segment_writer`.
 """
 
 from __future__ import annotations
@@ -17,31 +16,20 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from sparseret.errors import CorruptIndexError, IncompatibleIndexError, StorageError
+from sparseret.errors import CorruptIndexError, IncompatibleIndexError
+from sparseret.indexers.impact_data import ImpactData
 from sparseret.indexers.segment import SegmentData
-from sparseret.kernels import Postings
+from sparseret.indexers.segment_writer import DTYPES, FORMAT, SEGMENT_VERSION, flatten
+from sparseret.kernels import ImpactLists, Postings
 
-__all__ = ["SEGMENT_VERSION", "SegmentFile", "read_segment", "verify_segment", "write_segment"]
-
-SEGMENT_VERSION = 1
-_FORMAT = "sparseret-segment"
-_ALIGNMENT = 64
-_DTYPES: dict[str, np.dtype[Any]] = {
-    "I64": np.dtype("<i8"),
-    "I32": np.dtype("<i4"),
-    "U32": np.dtype("<u4"),
-    "U16": np.dtype("<u2"),
-    "U8": np.dtype("u1"),
-    "F32": np.dtype("<f4"),
-}
-_NAMES = {dtype: name for name, dtype in _DTYPES.items()}
+__all__ = ["SegmentFile", "read_segment", "verify_segment"]
 
 
 class SegmentFile(NamedTuple):
     """An open segment file."""
 
     path: Path
-    data: SegmentData
+    data: SegmentData | ImpactData
     window_bits: int
     total_length: float
     """Sum over documents of their lengths; 0.0 where there is no weighting."""
@@ -49,59 +37,6 @@ class SegmentFile(NamedTuple):
     """Largest absolute stored value; 0.0 for an empty segment."""
     checksums: dict[str, int]
     """CRC-32 of each array."""
-
-
-def write_segment(path: Path, data: SegmentData, window_bits: int) -> tuple[int, int]:
-    """Write and fsync a new file; returns its size in bytes and the CRC-32 of its header.
-
-    Raises:
-        StorageError: the file exists, the disk is full, or the system refuses otherwise; no
-            partial file is left.
-    """
-    arrays = _flatten(data)
-    # Wide types first, so that every array is aligned to its type without gaps.
-    names = sorted(arrays, key=lambda name: (-arrays[name].dtype.itemsize, name))
-    stored = data.values(data.row_values) if not data.coded else data.code_values
-    header: dict[str, Any] = {
-        "__metadata__": {
-            "format": _FORMAT,
-            "version": str(SEGMENT_VERSION),
-            "window_bits": str(window_bits),
-            "total_length": repr(float(data.lengths.sum(dtype=np.float64))),
-            "largest": repr(float(np.abs(stored).max(initial=0.0))),
-            "crc32": json.dumps({name: zlib.crc32(arrays[name].data) for name in names}),
-        }
-    }
-    offset = 0
-    for name in names:
-        array = arrays[name]
-        header[name] = {
-            "dtype": _NAMES[array.dtype],
-            "shape": list(array.shape),
-            "data_offsets": [offset, offset + array.nbytes],
-        }
-        offset += array.nbytes
-    text = json.dumps(header).encode()
-    text += b" " * (-(len(text) + 8) % _ALIGNMENT)
-    prefix = len(text).to_bytes(8, "little") + text
-    try:
-        with path.open("xb") as file:
-            try:
-                file.write(prefix)
-                for name in names:
-                    file.write(arrays[name].data)
-                file.flush()
-                os.fsync(file.fileno())
-            except OSError:
-                path.unlink()
-                raise
-        _fsync_folder(path.parent)
-    except OSError as error:
-        raise StorageError(
-            f"cannot write {path}: {error.strerror}; what was committed before is intact. "
-            "Free space or fix permissions and run the command again"
-        ) from error
-    return len(prefix) + offset, zlib.crc32(prefix)
 
 
 def read_segment(path: Path, *, size: int, header_crc: int) -> SegmentFile:
@@ -132,7 +67,7 @@ def read_segment(path: Path, *, size: int, header_crc: int) -> SegmentFile:
         )
     header = json.loads(mapped[8 : 8 + length])
     metadata = header.pop("__metadata__")
-    if metadata["format"] != _FORMAT or int(metadata["version"]) > SEGMENT_VERSION:
+    if metadata["format"] != FORMAT or int(metadata["version"]) > SEGMENT_VERSION:
         raise IncompatibleIndexError(
             f"{path} has segment version {metadata['version']}, this sparseret reads up to "
             f"{SEGMENT_VERSION}: upgrade sparseret"
@@ -140,7 +75,7 @@ def read_segment(path: Path, *, size: int, header_crc: int) -> SegmentFile:
     arrays: dict[str, NDArray[Any]] = {}
     for name, entry in header.items():
         begin, end = entry["data_offsets"]
-        dtype = _DTYPES[entry["dtype"]]
+        dtype = DTYPES[entry["dtype"]]
         if end > begin:
             count = (end - begin) // dtype.itemsize
             arrays[name] = np.frombuffer(mapped, dtype, count, 8 + length + begin)
@@ -158,36 +93,15 @@ def read_segment(path: Path, *, size: int, header_crc: int) -> SegmentFile:
 
 def verify_segment(segment: SegmentFile) -> list[str]:
     """Names of the arrays whose checksum is wrong; reads the whole file."""
-    arrays = _flatten(segment.data)
+    arrays = flatten(segment.data)
     return [name for name, crc in segment.checksums.items() if zlib.crc32(arrays[name].data) != crc]
 
 
-def _flatten(data: SegmentData) -> dict[str, NDArray[Any]]:
-    arrays: dict[str, NDArray[Any]] = {
-        name: getattr(data, name) for name in SegmentData._fields if name != "postings"
-    }
-    for name, array in data.postings._asdict().items():
-        arrays[f"postings.{name}"] = array
-    return {
-        name: np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
-        for name, array in arrays.items()
-    }
-
-
-def _unflatten(arrays: dict[str, NDArray[Any]]) -> SegmentData:
+def _unflatten(arrays: dict[str, NDArray[Any]]) -> SegmentData | ImpactData:
+    if "lists.docs" in arrays:
+        rows = {name: arrays[name] for name in ImpactData._fields if name != "lists"}
+        lists = ImpactLists(*(arrays[f"lists.{name}"] for name in ImpactLists._fields))
+        return ImpactData(**rows, lists=lists)
     rows = {name: arrays[name] for name in SegmentData._fields if name != "postings"}
-    return SegmentData(
-        **rows, postings=Postings(*(arrays[f"postings.{name}"] for name in Postings._fields))
-    )
-
-
-def _fsync_folder(folder: Path) -> None:
-    """Make a new name durable; a no-op where folders cannot be opened (Windows)."""
-    try:
-        descriptor = os.open(folder, os.O_RDONLY)
-    except OSError:
-        return
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    postings = Postings(*(arrays[f"postings.{name}"] for name in Postings._fields))
+    return SegmentData(**rows, postings=postings)

@@ -8,24 +8,35 @@ from collections.abc import Mapping
 from functools import cached_property, lru_cache
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sparseret import kernels
+from sparseret import kernels, vectors
 from sparseret.errors import CorruptIndexError, VectorError
-from sparseret.indexers.catalog import Catalog, SegmentEntry
+from sparseret.indexers.calibration import Calibration, made_queries
+from sparseret.indexers.catalog import CALIBRATION, Catalog, SegmentEntry
 from sparseret.indexers.id_table import IdTable
+from sparseret.indexers.segment import SegmentData
 from sparseret.indexers.segment_file import SegmentFile, read_segment
 from sparseret.protocols import Weighting
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
-__all__ = ["Snapshot"]
+__all__ = ["Found", "Snapshot"]
 
 _FLOAT32_MAX = float(np.finfo(np.float32).max)
+
+
+class Found(NamedTuple):
+    """Results of a search, one entry a query."""
+
+    numbers: list[NDArray[np.int64]]
+    """Document numbers, best first."""
+    scores: list[NDArray[np.float32]]
+    work: kernels.Work
 
 
 class Snapshot:
@@ -58,20 +69,18 @@ class Snapshot:
         self._dead = [self._dead_positions(file) for file in self.files]
         self.n_documents = int(self._first_rows[-1]) - sum(len(dead) for dead in self._dead)
         self.mean_length = self._mean_length()
-        self._segments: list[kernels.Segment] = []
+        self._segments: list[kernels.Segment | kernels.ImpactSegment] = []
         self._largest = 0.0
         for file in self.files:
             weights = None
             if file.data.coded:
                 weights = file.data.code_values
-                if weighting is not None:
+                if weighting is not None and isinstance(file.data, SegmentData):
                     weights = weighting.weigh(weights, file.data.code_lengths, self.mean_length)
                 self._largest = max(self._largest, float(np.abs(weights).max(initial=0.0)))
             else:
                 self._largest = max(self._largest, file.largest)
-            self._segments.append(
-                kernels.Segment(file.data.n_docs, file.data.postings, weights, file.window_bits)
-            )
+            self._segments.append(_ready(file, weights))
         self._weighting = weighting
         # Services ask for the same few filters again and again.
         self.numbers_where = lru_cache(maxsize=8)(self.catalog.numbers_where)
@@ -98,7 +107,7 @@ class Snapshot:
         total = math.fsum(file.total_length for file in self.files) - math.fsum(
             float(length)
             for file, dead in zip(self.files, self._dead, strict=True)
-            if len(file.data.lengths)
+            if isinstance(file.data, SegmentData) and len(file.data.lengths)
             for length in file.data.lengths[dead]
         )
         return total / self.n_documents if self.n_documents else 0.0
@@ -108,7 +117,7 @@ class Snapshot:
         """Columns of all tombstoned documents, sorted, each as often as it occurs."""
         columns = [np.empty(0, np.int32)]
         for file, dead in zip(self.files, self._dead, strict=True):
-            columns += [file.data.row_columns[file.data.row(position)] for position in dead]
+            columns += [file.data.columns(file.data.row(position)) for position in dead]
         return np.sort(np.concatenate(columns))
 
     # --- search --------------------------------------------------------------------------------
@@ -119,29 +128,36 @@ class Snapshot:
         k: int,
         *,
         allow: NDArray[np.int64] | None = None,
+        between: range | None = None,
+        effort: kernels.Effort | None = None,
         threads: int = 1,
-    ) -> tuple[list[NDArray[np.int64]], list[NDArray[np.float32]]]:
-        """Exact top-k: document numbers and scores, one array of each a query.
+    ) -> Found:
+        """Top-k: document numbers and scores, one array of each a query.
 
         Args:
             queries: canonical CSR, shape (n, dim).
             k: at least 1; fewer are returned where fewer match.
             allow: ascending numbers of the documents that may be returned; None for all.
+            between: consecutive numbers, outside of which no document is returned; the work is in
+                proportion to the documents inside. None for all.
+            effort: None for an exact search (:func:`sparseret.kernels.search`).
             threads: queries are spread over this many threads.
 
         Raises:
             VectorError: scores could exceed float32.
         """
         self._check_range(queries)
-        allowed = [
-            self._bitmap(file, dead, allow)
-            for file, dead in zip(self.files, self._dead, strict=True)
-        ]
-        ranking = kernels.search(self._segments, queries, k, allowed=allowed, threads=threads)
+        ranking = kernels.search(
+            self._segments, queries, k, allowed=self._allowed(allow),
+            rows=None if between is None else self._rows_between(between),
+            effort=effort, threads=threads,
+        )  # fmt: skip
         numbers = self._numbers(ranking.rows)
         bounds = ranking.ptr.tolist()
         rows = [slice(*ends) for ends in pairwise(bounds)]
-        return [numbers[row] for row in rows], [ranking.scores[row] for row in rows]
+        return Found(
+            [numbers[row] for row in rows], [ranking.scores[row] for row in rows], ranking.work
+        )
 
     def row(self, number: int) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
         """Columns and weights of one live document.
@@ -156,10 +172,10 @@ class Snapshot:
                 inside = data.row(at)
                 stored = data.row_values[inside]
                 weights = data.values(stored)
-                if self._weighting is not None:
+                if self._weighting is not None and isinstance(data, SegmentData):
                     lengths = data.lengths_of(stored)
                     weights = self._weighting.weigh(weights, lengths, self.mean_length)
-                return data.row_columns[inside], weights
+                return data.columns(inside), weights
         raise KeyError(number)
 
     def live_mask(self, segment: int) -> NDArray[np.bool_] | None:
@@ -170,6 +186,25 @@ class Snapshot:
         mask = np.ones(self.files[segment].data.n_docs, dtype=bool)
         mask[dead] = False
         return mask
+
+    @cached_property
+    def calibration(self) -> Calibration | None:
+        """Which effort reaches which recall; None if that was never measured."""
+        if not self.catalog.has_meta(CALIBRATION):
+            return None
+        return Calibration.from_json(self.catalog.meta(CALIBRATION))
+
+    def sample_queries(self, n: int) -> csr_array:
+        """Queries made from up to n live documents, spread evenly, for calibration."""
+        rows = []
+        for file, dead in zip(self.files, self._dead, strict=True):
+            share = max(1, round(n * file.data.n_docs / max(1, int(self._first_rows[-1]))))
+            places = np.unique(np.linspace(0, file.data.n_docs - 1, share).astype(np.int64))
+            for number in file.data.numbers[np.setdiff1d(places, dead)]:
+                columns, values = self.row(int(number))
+                if len(columns) and (values > 0).all():
+                    rows.append((columns, values))
+        return made_queries(rows[:n], vectors.MAX_DIM)
 
     # --- details -------------------------------------------------------------------------------
 
@@ -194,22 +229,42 @@ class Snapshot:
         begin, end = np.searchsorted(self.tombstones, [numbers[0], numbers[-1] + 1])
         return _positions(numbers, self.tombstones[begin:end])
 
-    def _bitmap(
-        self, file: SegmentFile, dead: NDArray[np.int64], allow: NDArray[np.int64] | None
-    ) -> NDArray[np.uint64] | None:
-        """Allowed and live documents of a segment as a bitmap for the kernel."""
-        if allow is None and not len(dead):
-            return None
-        n = file.data.n_docs
+    def _allowed(self, allow: NDArray[np.int64] | None) -> list[NDArray[np.uint64] | None] | None:
+        """Allowed and live documents of each segment as bitmaps for the kernel."""
         if allow is None:
-            mask = np.ones(n, dtype=bool)
-        else:
-            mask = np.zeros(n, dtype=bool)
-            mask[_positions(file.data.numbers, allow)] = True
-        mask[dead] = False
-        padded = np.zeros(-(-n // 64) * 64, dtype=bool)
-        padded[:n] = mask
-        return np.packbits(padded, bitorder="little").view(np.uint64)
+            return self._live_bitmaps
+        return [
+            self._bitmap(i, _positions(file.data.numbers, allow))
+            for i, file in enumerate(self.files)
+        ]
+
+    @cached_property
+    def _live_bitmaps(self) -> list[NDArray[np.uint64] | None] | None:
+        if not any(len(dead) for dead in self._dead):
+            return None
+        return [
+            self._bitmap(i, slice(None)) if len(dead) else None for i, dead in enumerate(self._dead)
+        ]
+
+    def _bitmap(self, segment: int, places: NDArray[np.int64] | slice) -> NDArray[np.uint64]:
+        n = self.files[segment].data.n_docs
+        mask = np.zeros(-(-n // 64) * 64, dtype=bool)
+        mask[:n][places] = True
+        mask[self._dead[segment]] = False
+        return np.packbits(mask, bitorder="little").view(np.uint64)
+
+    def _rows_between(self, numbers: range) -> range:
+        """Rows, counted through all segments, of documents with numbers in a range."""
+        ends = []
+        for wanted in (numbers.start, numbers.stop):
+            row = 0
+            for file in self.files:
+                at = int(np.searchsorted(file.data.numbers, wanted))
+                row += at
+                if at < file.data.n_docs:
+                    break
+            ends.append(row)
+        return range(*ends)
 
     def _numbers(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """Document numbers of rows counted through all segments."""
@@ -222,6 +277,17 @@ class Snapshot:
             if inside.any():
                 numbers[inside] = file.data.numbers[rows[inside] - self._first_rows[s]]
         return numbers
+
+
+def _ready(
+    file: SegmentFile, weights: NDArray[np.float32] | None
+) -> kernels.Segment | kernels.ImpactSegment:
+    data = file.data
+    if isinstance(data, SegmentData):
+        return kernels.Segment(data.n_docs, data.postings, weights, file.window_bits)
+    return kernels.ImpactSegment(
+        data.lists, data.row_ptr, data.row_ranks, data.row_values, weights, file.window_bits
+    )
 
 
 def _positions(numbers: NDArray[np.int64], wanted: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -10,6 +10,7 @@ import numpy as np
 from sparseret import kernels
 from sparseret.errors import CorruptIndexError, SparseretError
 from sparseret.indexers.catalog import SegmentEntry
+from sparseret.indexers.impact_data import ImpactData
 from sparseret.indexers.segment_file import SegmentFile, verify_segment
 from sparseret.indexers.snapshot import Snapshot
 from sparseret.indexers.writer import SEGMENT_FOLDER
@@ -65,7 +66,7 @@ def _segment_problems(entry: SegmentEntry, file: SegmentFile, n_terms: int | Non
     if damaged:
         return [f"checksum of {', '.join(damaged)} is wrong: restore the file from a backup"]
     data = file.data
-    if data.n_docs != entry.n_docs or len(data.row_columns) != entry.nnz:
+    if data.n_docs != entry.n_docs or data.nnz != entry.nnz:
         return ["document or value count differs from the catalog"]
     if not (np.diff(data.numbers) > 0).all():
         return ["document numbers do not ascend"]
@@ -74,12 +75,18 @@ def _segment_problems(entry: SegmentEntry, file: SegmentFile, n_terms: int | Non
     if data.coded and len(data.row_values) and data.row_values.max() >= len(data.code_values):
         return ["a value's code is not in the table of codes"]
     values = data.values(data.row_values)
-    canonical = kernels.is_canonical(data.row_ptr, data.row_columns, values, 2**31, signed=True)
+    try:
+        columns = data.columns(slice(None))
+    except CorruptIndexError:
+        return ["a rank is not in the table of columns"]
+    canonical = kernels.is_canonical(data.row_ptr, columns, values, 2**31, signed=True)
     if not canonical:
         return ["rows are not canonical sparse vectors"]
     problems = []
-    if n_terms is not None and len(data.row_columns) and data.row_columns.max() >= n_terms:
+    if n_terms is not None and len(columns) and columns.max() >= n_terms:
         problems.append("a column has no term in the vocabulary")
+    if isinstance(data, ImpactData):
+        return problems + _list_problems(data, file.window_bits)
     again = kernels.invert(data.row_ptr, data.row_columns, data.row_values, file.window_bits)
     problems += [
         f"postings ({name}) disagree with the stored rows"
@@ -94,6 +101,20 @@ def _segment_problems(entry: SegmentEntry, file: SegmentFile, n_terms: int | Non
         elif not np.array_equal(data.code_lengths[data.row_values], data.lengths[row_of]):
             problems.append("lengths in the table of codes disagree with the documents")
     return problems
+
+
+def _list_problems(data: ImpactData, window_bits: int) -> list[str]:
+    """Makes the lists again from the rows."""
+    values = data.values(data.row_values)
+    if (values > data.lists.column_max[data.row_ranks]).any() or (values <= 0).any():
+        return ["a value is not positive, or above the bound of its column"]
+    builder = kernels.ImpactBuilder(data.lists.columns, data.lists.column_max, window_bits)
+    again = builder.finish(builder.add(data.row_ptr, data.row_ranks, values))
+    return [
+        f"lists ({name}) disagree with the stored rows"
+        for name in again._fields
+        if not np.array_equal(getattr(data.lists, name), getattr(again, name))
+    ]
 
 
 def _document_problems(snapshot: Snapshot) -> list[str]:

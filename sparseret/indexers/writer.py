@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sparseret import vectors
 from sparseret.documents import Document, id_problem
@@ -22,6 +23,8 @@ from sparseret.errors import (
     StorageError,
 )
 from sparseret.indexers.catalog import Catalog, SegmentEntry, SourceEntry
+from sparseret.indexers.impact_build import part_of_rows, part_of_segment, write_impact_segment
+from sparseret.indexers.impact_data import ImpactData, without_lists
 from sparseret.indexers.merge_policy import SegmentSize, plan_full_merge, plan_merge
 from sparseret.indexers.segment import (
     MAX_SEGMENT_NNZ,
@@ -29,17 +32,24 @@ from sparseret.indexers.segment import (
     build_segment,
     merge_segments,
 )
-from sparseret.indexers.segment_file import read_segment, verify_segment, write_segment
+from sparseret.indexers.segment_file import read_segment, verify_segment
+from sparseret.indexers.segment_writer import write_segment
 from sparseret.indexers.vocabulary import CatalogVocabulary
 from sparseret.kernels import WINDOW_BITS
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
-__all__ = ["MAX_BUFFERED_NNZ", "SEGMENT_FOLDER", "Writer"]
+__all__ = ["MEMORY_BUDGET", "SEGMENT_FOLDER", "Writer"]
 
-MAX_BUFFERED_NNZ = 2**22
-"""Rows are written out as a segment when the buffer holds this many values (8 bytes each)."""
+MEMORY_BUDGET = 2**28
+"""Bytes that adding documents may take, by default."""
+
+_BYTES_PER_COUNT, _BYTES_PER_WEIGHT = 64, 32
+"""What a buffered value takes until it is written: itself, and the work on its segment."""
+
+_MAX_IMPACT_NNZ = 2**28
+"""Segments with lists are not merged beyond this; a merge takes the memory of a few windows."""
 
 SEGMENT_FOLDER = "segments"
 
@@ -49,15 +59,24 @@ class Writer:
 
     Nothing is visible to others, or survives a crash, before :meth:`commit`.
 
+    Args:
+        folder: of the index.
+        weighted: whether vectors are counts, to be weighted at search time.
+        memory_budget: bytes that adding documents may take; None for MEMORY_BUDGET.
+
     Raises:
         IndexLockedError: another writer has the index.
     """
 
-    def __init__(self, folder: Path, *, weighted: bool) -> None:
+    def __init__(self, folder: Path, *, weighted: bool, memory_budget: int | None = None) -> None:
         from filelock import FileLock, Timeout  # readers need not wait for it
 
         self._folder = folder
         self._weighted = weighted
+        budget = MEMORY_BUDGET if memory_budget is None else memory_budget
+        bytes_per_value = _BYTES_PER_COUNT if weighted else _BYTES_PER_WEIGHT
+        self._max_buffered = max(1, budget // bytes_per_value)
+        self._max_nnz = MAX_SEGMENT_NNZ if weighted else _MAX_IMPACT_NNZ
         self._lock = FileLock(folder / "writer.lock", thread_local=False)
         try:
             self._lock.acquire(timeout=0)
@@ -127,7 +146,7 @@ class Writer:
             self._next_number += len(documents)
             self._buffer.append((numbers, rows))
             self._buffered_nnz += rows.nnz
-            if self._buffered_nnz >= MAX_BUFFERED_NNZ:
+            if self._buffered_nnz >= self._max_buffered:
                 self._flush()
         except BaseException:  # documents without their rows must never be committed
             self.rollback()
@@ -146,6 +165,11 @@ class Writer:
         """Record how far an input was read, to be committed with its documents."""
         self.begin()
         self.catalog.set_source(name, entry)
+
+    def set_calibration(self, text: str) -> None:
+        """Keep what calibration measured, to be committed."""
+        self.begin()
+        self.catalog.set_calibration(text)
 
     def begin(self) -> None:
         """Start a transaction unless one is open."""
@@ -175,7 +199,7 @@ class Writer:
     def merge_small(self) -> int:
         """Merge what the merge policy asks for; returns the number of merges. Commit first."""
         done = 0
-        while (run := plan_merge(self._sizes(), MAX_SEGMENT_NNZ)) is not None:
+        while (run := plan_merge(self._sizes(), self._max_nnz)) is not None:
             self._merge(self.catalog.segments()[run.start : run.stop])
             done += 1
         return done
@@ -187,7 +211,7 @@ class Writer:
         way. ``progress`` is called with (merges done, merges planned).
         """
         entries = self.catalog.segments()
-        runs = plan_full_merge(self._sizes(), MAX_SEGMENT_NNZ)
+        runs = plan_full_merge(self._sizes(), self._max_nnz)
         for done, run in enumerate(runs):
             if progress:
                 progress(done, len(runs))
@@ -218,24 +242,35 @@ class Writer:
             vectors.MAX_DIM,
         )
         self._buffer, self._buffered_nnz = [], 0
-        data = build_segment(numbers, rows, weighted=self._weighted, window_bits=WINDOW_BITS)
-        self._add_segment(data)
+        if self._weighted or (rows.data < 0).any():
+            data = build_segment(numbers, rows, weighted=self._weighted, window_bits=WINDOW_BITS)
+            self._add_segment(
+                numbers, rows.nnz, lambda path: write_segment(path, data, WINDOW_BITS)
+            )
+        else:
+            part = part_of_rows(numbers, rows)
+            self._add_segment(numbers, rows.nnz, lambda path: write_impact_segment(path, [part]))
 
-    def _add_segment(self, data: SegmentData) -> None:
+    def _add_segment(
+        self,
+        numbers: NDArray[np.int64],
+        nnz: int,
+        write: Callable[[Path], tuple[int, int]],
+    ) -> None:
         """Write a segment file, and name it in the open transaction."""
         number = self.catalog.next_segment()
         file = f"{SEGMENT_FOLDER}/{number:06d}.safetensors"
         path = self._folder / file
-        size, header_crc = write_segment(path, data, WINDOW_BITS)
+        size, header_crc = write(path)
         self._pending_files.append(path)
         self.catalog.add_segment(
             SegmentEntry(
                 number=number,
                 file=file,
-                first=int(data.numbers[0]),
-                last=int(data.numbers[-1]),
-                n_docs=data.n_docs,
-                nnz=len(data.row_columns),
+                first=int(numbers[0]),
+                last=int(numbers[-1]),
+                n_docs=len(numbers),
+                nnz=nnz,
                 bytes=size,
                 header_crc=header_crc,
             )
@@ -265,12 +300,10 @@ class Writer:
                 )
             live = ~np.isin(file.data.numbers, dead, assume_unique=True)
             parts.append((file.data, None if live.all() else live))
-        data = merge_segments(parts, weighted=self._weighted, window_bits=WINDOW_BITS)
         self.begin()
         try:
             self.catalog.remove_segments(entries)
-            if data.n_docs:
-                self._add_segment(data)
+            self._write_merged(parts)
             self.catalog.commit()
         except BaseException:
             self.rollback()
@@ -279,12 +312,36 @@ class Writer:
         for entry in entries:
             _unlink(self._folder / entry.file)
 
+    def _write_merged(
+        self, parts: Sequence[tuple[SegmentData | ImpactData, NDArray[np.bool_] | None]]
+    ) -> None:
+        if all(_positive(data) for data, _ in parts) and not self._weighted:
+            rows = [part_of_segment(data, live) for data, live in parts]
+            numbers = np.concatenate([part.numbers for part in rows])
+            nnz = sum(int(part.sizes.sum()) for part in rows)
+            if len(numbers):
+                self._add_segment(numbers, nnz, lambda path: write_impact_segment(path, rows))
+            return
+        plain = [(without_lists(data), live) for data, live in parts]
+        merged = merge_segments(plain, weighted=self._weighted, window_bits=WINDOW_BITS)
+        if merged.n_docs:
+            self._add_segment(
+                merged.numbers, merged.nnz, lambda path: write_segment(path, merged, WINDOW_BITS)
+            )
+
     def _remove_orphans(self) -> None:
         """Delete segment files that no commit names: what a crash left behind."""
         named = {entry.file for entry in self.catalog.segments()}
         for path in (self._folder / SEGMENT_FOLDER).glob("*.safetensors"):
             if f"{SEGMENT_FOLDER}/{path.name}" not in named:
                 _unlink(path)
+
+
+def _positive(data: SegmentData | ImpactData) -> bool:
+    if isinstance(data, ImpactData):
+        return True
+    values = data.code_values if data.coded else data.row_values
+    return not (values < 0).any()
 
 
 def _unlink(path: Path) -> None:

@@ -26,21 +26,32 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
 __all__ = [
+    "IMPACT_BITS",
     "WINDOW_BITS",
     "Codebook",
+    "Effort",
+    "ImpactBuilder",
+    "ImpactLists",
+    "ImpactSegment",
     "Postings",
+    "RankedColumns",
     "Ranking",
     "Rows",
     "Segment",
+    "Work",
     "count_terms",
     "invert",
     "is_canonical",
     "make_codebook",
+    "rank_columns",
     "search",
 ]
 
 WINDOW_BITS = 16
 """Documents are scored in windows of ``2**WINDOW_BITS``; postings number them within a window."""
+
+
+_ALL_ROWS = 2**62
 
 
 class Postings(NamedTuple):
@@ -58,6 +69,33 @@ class Postings(NamedTuple):
     """Document within its window, ascending within a block, shape (nnz,)."""
     values: NDArray[Any]
     """float32 weights, or unsigned codes of 8, 16 or 32 bits, shape (nnz,)."""
+
+
+IMPACT_BITS = 15
+"""Impact-ordered lists are of windows of ``2**IMPACT_BITS`` documents."""
+
+
+class ImpactLists(NamedTuple):
+    """The impact-ordered lists of a segment of positive vectors (docs/storage.md).
+
+    The postings of a list are ordered by weight, heaviest first. Each block of 8 of them has one
+    code, and no weight in it exceeds ``code * column_max / 255``.
+    """
+
+    columns: NDArray[np.int32]
+    """Distinct columns, ascending, shape (n_columns,); the rank of a column is its place here."""
+    column_max: NDArray[np.float32]
+    """Upper bound of the weights of each column, shape (n_columns,)."""
+    column_ptr: NDArray[np.uint32]
+    """Offsets of each column into the lists, shape (n_columns + 1,)."""
+    lists: NDArray[np.uint32]
+    """Three words a list, shape (3 * n_lists,): first posting; offset into ``codes``; window in
+    the upper 16 bits, number of postings less one in the lower."""
+    docs: NDArray[np.uint16]
+    """Document within its window, shape (nnz,); the lists of a window lie side by side."""
+    codes: NDArray[np.uint8]
+    """One code a block; lists of 64 postings and more have a table in front: for each of 8 levels,
+    how many blocks have at least that code, 16 bits each."""
 
 
 class Codebook(NamedTuple):
@@ -79,12 +117,43 @@ class Rows(NamedTuple):
     values: NDArray[np.float32]
 
 
+class Work(NamedTuple):
+    """What a search of impact-ordered segments did, summed over its queries."""
+
+    postings: int = 0
+    """Postings read."""
+    rows: int = 0
+    """Documents scored from their stored rows."""
+
+
 class Ranking(NamedTuple):
     """Ranked rows of several queries: those of query q at ``ptr[q]:ptr[q + 1]``."""
 
     ptr: NDArray[np.int64]
     rows: NDArray[np.int64]
     scores: NDArray[np.float32]
+    work: Work = Work()
+
+
+class Effort(NamedTuple):
+    """How thorough an approximate search is, in each impact-ordered segment."""
+
+    cut: float
+    """Lists are read until no document can lack more than this share, 0 to 1, of the largest
+    score there could be (the sum over the query's terms of weight times largest weight)."""
+    candidates: int
+    """That many documents, those that look best by what was read, are scored from their rows."""
+
+
+class RankedColumns(NamedTuple):
+    """Columns renumbered without gaps."""
+
+    columns: NDArray[np.int32]
+    """Distinct columns, ascending."""
+    column_max: NDArray[np.float32]
+    """Largest value of each."""
+    ranks: NDArray[Any]
+    """Position of each value's column among them: uint16 if they are at most 2**16, or uint32."""
 
 
 class Segment:
@@ -117,15 +186,98 @@ class Segment:
             ) from error
 
 
+class ImpactSegment:
+    """A segment of positive vectors, ready for search.
+
+    Args:
+        lists: its impact-ordered lists.
+        row_ptr: offsets of each row, int64, shape (n_docs + 1,).
+        row_ranks: ranks of each row's columns, ascending, uint16 or uint32, shape (nnz,).
+        row_values: float32 weights, or unsigned codes of 8, 16 or 32 bits, shape (nnz,).
+        weights: weight of each code, float32; None where ``row_values`` are weights.
+        window_bits: window size the lists were made with.
+    """
+
+    def __init__(
+        self,
+        lists: ImpactLists,
+        row_ptr: NDArray[np.int64],
+        row_ranks: NDArray[Any],
+        row_values: NDArray[Any],
+        weights: NDArray[np.float32] | None = None,
+        window_bits: int = IMPACT_BITS,
+    ) -> None:
+        self.n_docs = len(row_ptr) - 1
+        self.native = _native.ImpactSegment(
+            window_bits, *lists, row_ptr, row_ranks, row_values, weights
+        )
+
+    def document_frequencies(self, columns: NDArray[np.int32]) -> NDArray[np.int64]:
+        """Number of documents that hold each column, tombstoned ones included."""
+        try:
+            return self.native.document_frequencies(np.ascontiguousarray(columns, np.int32))
+        except _native.CorruptSegment as error:
+            raise CorruptIndexError(
+                f"{error}: `sparseret verify` tells which file is damaged"
+            ) from error
+
+
+class ImpactBuilder:
+    """Makes impact-ordered lists window by window, so that rows need never be held all at once.
+
+    Args:
+        columns: distinct columns of all rows to come, ascending, shape (n_columns,).
+        column_max: upper bound of the weights of each, shape (n_columns,).
+        window_bits: documents per window, as a power of two, 5 to 16.
+    """
+
+    def __init__(
+        self,
+        columns: NDArray[np.int32],
+        column_max: NDArray[np.float32],
+        window_bits: int = IMPACT_BITS,
+    ) -> None:
+        self._columns = columns
+        self._column_max = column_max
+        self._native = _native.ImpactBuilder(column_max, window_bits)
+
+    def add(
+        self,
+        row_ptr: NDArray[np.int64],
+        ranks: NDArray[Any],
+        weights: NDArray[np.float32],
+        threads: int = 1,
+    ) -> NDArray[np.uint16]:
+        """Take further rows: whole windows of them, but for the last call.
+
+        Args:
+            row_ptr: offsets of these rows from 0, int64, shape (n + 1,).
+            ranks: uint16 or uint32, unique within a row, shape (nnz,).
+            weights: float32, positive, at most the column's bound, shape (nnz,).
+            threads: windows are spread over this many threads.
+
+        Returns:
+            ``docs`` of these rows, shape (nnz,).
+        """
+        return self._native.add(row_ptr, ranks, weights, max(1, threads))
+
+    def finish(self, docs: NDArray[np.uint16]) -> ImpactLists:
+        """The lists of all rows; ``docs`` is what :meth:`add` returned, joined."""
+        column_ptr, lists, codes = self._native.finish()
+        return ImpactLists(self._columns, self._column_max, column_ptr, lists, docs, codes)
+
+
 def search(
-    segments: Sequence[Segment],
+    segments: Sequence[Segment | ImpactSegment],
     queries: csr_array,
     k: int,
     *,
     allowed: Sequence[NDArray[np.uint64] | None] | None = None,
+    rows: range | None = None,
+    effort: Effort | None = None,
     threads: int = 1,
 ) -> Ranking:
-    """Exact top-k by dot product; meaning: :func:`sparseret.kernels.reference.search`.
+    """Top-k by dot product; exact meaning: :func:`sparseret.kernels.reference.search`.
 
     Args:
         segments: searched as one collection; rows are numbered through in this order.
@@ -133,27 +285,43 @@ def search(
         k: at most this many rows a query, at least 1.
         allowed: per segment a bitmap of 64-bit words, bit ``row & 63`` of word ``row >> 6`` set
             where the row may be returned; None allows every row.
+        rows: consecutive rows that may be returned; the work is in proportion. None for all.
+        effort: None for an exact search. Otherwise impact-ordered segments are searched
+            approximately: scores are exact, but hits may be missed. Others are searched exactly.
         threads: queries are spread over this many threads; results do not depend on it.
 
     Raises:
         CorruptIndexError: an offset in the segment points outside it.
     """
     try:
-        return Ranking(
-            *_native.search(
-                [segment.native for segment in segments],
-                [None] * len(segments) if allowed is None else list(allowed),
-                queries.indptr,
-                queries.indices,
-                queries.data,
-                k,
-                max(1, threads),
-            )
+        ptr, found, scores, n_postings, n_rows = _native.search(
+            [segment.native for segment in segments],
+            [None] * len(segments) if allowed is None else list(allowed),
+            0 if rows is None else rows.start,
+            _ALL_ROWS if rows is None else rows.stop,
+            queries.indptr,
+            queries.indices,
+            queries.data,
+            k,
+            0.0 if effort is None else effort.cut,
+            0 if effort is None else effort.candidates,
+            max(1, threads),
         )
     except _native.CorruptSegment as error:
         raise CorruptIndexError(
             f"{error}: `sparseret verify` tells which file is damaged"
         ) from error
+    return Ranking(ptr, found, scores, Work(n_postings, n_rows))
+
+
+def rank_columns(columns: NDArray[np.int32], values: NDArray[np.float32]) -> RankedColumns:
+    """Renumber columns without gaps: :func:`sparseret.kernels.reference.rank_columns`.
+
+    Args:
+        columns: not negative, int32, shape (nnz,).
+        values: float32, shape (nnz,).
+    """
+    return RankedColumns(*_native.rank_columns(columns, values))
 
 
 def invert(

@@ -20,15 +20,50 @@ class Segment:
     ) -> None: ...
     def document_frequencies(self, columns: NDArray[np.int32]) -> NDArray[np.int64]: ...
 
+class ImpactSegment:
+    def __init__(
+        self,
+        window_bits: int,
+        columns: NDArray[np.int32],
+        column_max: NDArray[np.float32],
+        column_ptr: NDArray[np.uint32],
+        lists: NDArray[np.uint32],
+        docs: NDArray[np.uint16],
+        codes: NDArray[np.uint8],
+        row_ptr: NDArray[np.int64],
+        row_ranks: NDArray[Any],
+        row_values: NDArray[Any],
+        weights: NDArray[np.float32] | None,
+    ) -> None: ...
+    def document_frequencies(self, columns: NDArray[np.int32]) -> NDArray[np.int64]: ...
+
+class ImpactBuilder:
+    def __init__(self, column_max: NDArray[np.float32], window_bits: int) -> None: ...
+    def add(
+        self,
+        row_ptr: NDArray[np.int64],
+        ranks: NDArray[Any],
+        weights: NDArray[np.float32],
+        n_threads: int,
+    ) -> NDArray[np.uint16]: ...
+    def finish(self) -> tuple[NDArray[np.uint32], NDArray[np.uint32], NDArray[np.uint8]]: ...
+
 def search(
-    segments: list[Segment],
+    segments: list[Segment | ImpactSegment],
     allowed: list[NDArray[np.uint64] | None],
+    begin: int,
+    end: int,
     indptr: NDArray[np.int64],
     columns: NDArray[np.int32],
     values: NDArray[np.float32],
     k: int,
+    cut: float,
+    candidates: int,
     n_threads: int,
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]: ...
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32], int, int]: ...
+def rank_columns(
+    columns: NDArray[np.int32], values: NDArray[np.float32]
+) -> tuple[NDArray[np.int32], NDArray[np.float32], NDArray[Any]]: ...
 def invert(
     window_bits: int,
     row_ptr: NDArray[np.int64],

@@ -9,171 +9,19 @@
 #include <cmath>
 #include <optional>
 #include <string>
-#include <utility>
-#include <variant>
 #include <vector>
 
+#include "bind_build.hpp"
+#include "bind_search.hpp"
 #include "codebook.hpp"
 #include "count_terms.hpp"
 #include "invert.hpp"
-#include "parallel.hpp"
-#include "search.hpp"
 
 namespace nb = nanobind;
 using namespace nb::literals;
+using namespace sparseret_bindings;
 
 namespace {
-
-template <class T>
-using In = nb::ndarray<const T, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
-using AnyIn = nb::ndarray<nb::ro, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
-template <class T>
-using Out = nb::ndarray<nb::numpy, T, nb::ndim<1>>;
-
-template <class T>
-Out<T> adopt(std::vector<T>&& source) {
-    auto* kept = new std::vector<T>(std::move(source));
-    nb::capsule owner(kept, [](void* p) noexcept { delete static_cast<std::vector<T>*>(p); });
-    return Out<T>(kept->data(), {kept->size()}, owner);
-}
-
-template <class T>
-Out<T> allocate(std::size_t n) {
-    auto* data = new T[n ? n : 1];
-    nb::capsule owner(data, [](void* p) noexcept { delete[] static_cast<T*>(p); });
-    return Out<T>(data, {n}, owner);
-}
-
-void require(bool condition, const char* message) {
-    if (!condition) throw nb::value_error(message);
-}
-
-// Ascending offsets from 0 that stay within `limit`.
-void require_offsets(const In<std::int64_t>& ptr, std::size_t limit) {
-    require(ptr.size() >= 1 && ptr(0) == 0, "offsets must start at 0");
-    for (std::size_t i = 1; i < ptr.size(); ++i)
-        require(ptr(i) >= ptr(i - 1), "offsets must ascend");
-    require(static_cast<std::size_t>(ptr(ptr.size() - 1)) <= limit, "offsets exceed the array");
-}
-
-struct Segment {
-    sparseret::SegmentView view;
-    // Arrays may be memory-mapped: these references keep the mapping alive.
-    In<std::int32_t> columns;
-    In<std::uint32_t> column_ptr;
-    In<std::uint16_t> block_window;
-    In<std::uint32_t> block_ptr;
-    In<std::uint16_t> posting_docs;
-    AnyIn posting_values;
-    std::vector<float> table;
-
-    Segment(std::size_t n_docs, unsigned window_bits, In<std::int32_t> columns_,
-            In<std::uint32_t> column_ptr_, In<std::uint16_t> block_window_,
-            In<std::uint32_t> block_ptr_, In<std::uint16_t> posting_docs_, AnyIn posting_values_,
-            std::optional<In<float>> weights)
-        : columns(std::move(columns_)),
-          column_ptr(std::move(column_ptr_)),
-          block_window(std::move(block_window_)),
-          block_ptr(std::move(block_ptr_)),
-          posting_docs(std::move(posting_docs_)),
-          posting_values(std::move(posting_values_)) {
-        require(window_bits >= 1 && window_bits <= sparseret::kMaxWindowBits,
-                "window_bits must lie in 1..16");
-        require(column_ptr.size() == columns.size() + 1, "column_ptr has the wrong length");
-        require(block_ptr.size() == block_window.size() + 1, "block_ptr has the wrong length");
-        require(posting_values.size() == posting_docs.size(), "posting_values: wrong length");
-        require(posting_docs.size() < 0xffffffffu, "too many postings for one segment");
-        view.n_docs = n_docs;
-        view.window_bits = window_bits;
-        view.columns = columns.data();
-        view.n_columns = columns.size();
-        view.column_ptr = column_ptr.data();
-        view.block_window = block_window.data();
-        view.n_blocks = block_window.size();
-        view.block_ptr = block_ptr.data();
-        view.posting_docs = posting_docs.data();
-        view.n_postings = posting_docs.size();
-        view.posting_values = posting_values.data();
-        const auto type = posting_values.dtype();
-        if (type == nb::dtype<float>()) {
-            require(!weights, "plain values take no code weights");
-            view.kind = sparseret::ValueKind::plain;
-            return;
-        }
-        require(weights.has_value(), "coded values need the weights of the codes");
-        std::size_t size = weights->size();
-        if (type == nb::dtype<std::uint8_t>()) {
-            view.kind = sparseret::ValueKind::code8;
-            size = std::size_t{1} << 8;
-        } else if (type == nb::dtype<std::uint16_t>()) {
-            view.kind = sparseret::ValueKind::code16;
-            size = std::size_t{1} << 16;
-        } else {
-            require(type == nb::dtype<std::uint32_t>(), "posting_values: wrong dtype");
-            view.kind = sparseret::ValueKind::code32;
-            size = size ? size : 1;
-        }
-        require(weights->size() <= size, "more weights than codes");
-        table.assign(size, 0.0f);
-        std::copy_n(weights->data(), weights->size(), table.begin());
-        view.table = table.data();
-        view.table_size = table.size();
-    }
-
-    Out<std::int64_t> document_frequencies(In<std::int32_t> wanted) const {
-        std::vector<std::int64_t> out(wanted.size(), 0);
-        for (std::size_t i = 0; i < wanted.size(); ++i) {
-            const std::size_t at = view.find(wanted(i));
-            if (at != view.n_columns) out[i] = view.document_frequency(at);
-        }
-        return adopt(std::move(out));
-    }
-};
-
-nb::tuple search(const std::vector<const Segment*>& segments,
-                 const std::vector<std::optional<In<std::uint64_t>>>& allowed,
-                 In<std::int64_t> indptr, In<std::int32_t> columns, In<float> values,
-                 std::size_t k, std::size_t n_threads) {
-    require(k >= 1, "k must be at least 1");
-    require(allowed.size() == segments.size(), "one bitmap (or None) per segment");
-    require(columns.size() == values.size(), "columns and values differ in length");
-    require_offsets(indptr, columns.size());
-    std::vector<sparseret::SearchTarget> targets;
-    std::int64_t first_row = 0;
-    for (std::size_t s = 0; s < segments.size(); ++s) {
-        const std::size_t n_docs = segments[s]->view.n_docs;
-        const std::uint64_t* bits = nullptr;
-        if (allowed[s]) {
-            require(allowed[s]->size() * 64 >= n_docs, "bitmap shorter than its segment");
-            bits = allowed[s]->data();
-        }
-        targets.push_back({&segments[s]->view, bits, first_row});
-        first_row += static_cast<std::int64_t>(n_docs);
-    }
-    const std::size_t n_queries = indptr.size() - 1;
-    std::vector<std::vector<sparseret::Hit>> hits(n_queries);
-    {
-        nb::gil_scoped_release unlocked;
-        sparseret::parallel_for(n_queries, n_threads, [&](std::size_t q) {
-            const auto begin = static_cast<std::size_t>(indptr(q));
-            const auto end = static_cast<std::size_t>(indptr(q + 1));
-            sparseret::Searcher searcher(
-                {columns.data() + begin, values.data() + begin, end - begin}, k);
-            for (const auto& target : targets) searcher.run(target);
-            hits[q] = searcher.finish();
-        });
-    }
-    std::vector<std::int64_t> ptr{0}, rows;
-    std::vector<float> scores;
-    for (const auto& list : hits) {
-        for (const auto& hit : list) {
-            rows.push_back(hit.row);
-            scores.push_back(hit.score);
-        }
-        ptr.push_back(static_cast<std::int64_t>(rows.size()));
-    }
-    return nb::make_tuple(adopt(std::move(ptr)), adopt(std::move(rows)), adopt(std::move(scores)));
-}
 
 template <class Value>
 nb::tuple invert_as(unsigned window_bits, const In<std::int64_t>& row_ptr,
@@ -288,8 +136,20 @@ NB_MODULE(_native, m) {
              "n_docs"_a, "window_bits"_a, "columns"_a, "column_ptr"_a, "block_window"_a,
              "block_ptr"_a, "posting_docs"_a, "posting_values"_a, "weights"_a.none())
         .def("document_frequencies", &Segment::document_frequencies, "columns"_a);
-    m.def("search", &search, "segments"_a, "allowed"_a, "indptr"_a, "columns"_a, "values"_a, "k"_a,
-          "n_threads"_a);
+    nb::class_<ImpactSegment>(m, "ImpactSegment")
+        .def(nb::init<unsigned, In<std::int32_t>, In<float>, In<std::uint32_t>, In<std::uint32_t>,
+                      In<std::uint16_t>, In<std::uint8_t>, In<std::int64_t>, AnyIn, AnyIn,
+                      std::optional<In<float>>>(),
+             "window_bits"_a, "columns"_a, "column_max"_a, "column_ptr"_a, "lists"_a, "docs"_a,
+             "codes"_a, "row_ptr"_a, "row_ranks"_a, "row_values"_a, "weights"_a.none())
+        .def("document_frequencies", &ImpactSegment::document_frequencies, "columns"_a);
+    nb::class_<ImpactBuilder>(m, "ImpactBuilder")
+        .def(nb::init<In<float>, unsigned>(), "column_max"_a, "window_bits"_a)
+        .def("add", &ImpactBuilder::add, "row_ptr"_a, "ranks"_a, "weights"_a, "n_threads"_a)
+        .def("finish", &ImpactBuilder::finish);
+    m.def("rank_columns", &rank_columns, "columns"_a, "values"_a);
+    m.def("search", &search, "segments"_a, "allowed"_a, "begin"_a, "end"_a, "indptr"_a,
+          "columns"_a, "values"_a, "k"_a, "cut"_a, "candidates"_a, "n_threads"_a);
     m.def("invert", &invert, "window_bits"_a, "row_ptr"_a, "columns"_a, "values"_a);
     m.def("codebook", &codebook, "row_ptr"_a, "values"_a, "lengths"_a.none(), "limit"_a);
     m.def("count_terms", &count_terms, "run_ptr"_a, "tokens"_a, "weights"_a);

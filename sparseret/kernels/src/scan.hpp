@@ -25,7 +25,9 @@ enum class Isa { scalar, avx2, avx512 };
 
 inline Isa best_isa() {
 #ifdef SPARSERET_X86
-    if (__builtin_cpu_supports("avx512f")) return Isa::avx512;
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+        __builtin_cpu_supports("avx512vl"))
+        return Isa::avx512;
     if (__builtin_cpu_supports("avx2")) return Isa::avx2;
 #endif
     return Isa::scalar;

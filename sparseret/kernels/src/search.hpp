@@ -16,6 +16,7 @@
 #include "scan.hpp"
 #include "segment.hpp"
 #include "topk.hpp"
+#include "values.hpp"
 
 namespace sparseret {
 
@@ -29,6 +30,7 @@ struct QueryView {
 struct SearchTarget {
     const SegmentView* segment;
     const std::uint64_t* allowed;  // bit per document, or null for all
+    std::size_t begin, end;        // documents of a range
     std::int64_t first_row;
 };
 
@@ -49,42 +51,22 @@ class Accumulators {
     float* data_;
 };
 
-struct PlainValues {
-    const float* values;
-    explicit PlainValues(const SegmentView& s)
-        : values(static_cast<const float*>(s.posting_values)) {}
-    float operator[](std::size_t i) const { return values[i]; }
-};
-
-template <class Code>
-struct CodedValues {
-    const Code* codes;
-    const float* table;
-    std::uint32_t last;
-    explicit CodedValues(const SegmentView& s)
-        : codes(static_cast<const Code*>(s.posting_values)),
-          table(s.table),
-          last(static_cast<std::uint32_t>(s.table_size - 1)) {}
-    float operator[](std::size_t i) const {
-        // Narrow codes cannot exceed their table; a wide one from an altered file could.
-        if constexpr (sizeof(Code) == 4) return table[std::min<std::uint32_t>(codes[i], last)];
-        return table[codes[i]];
-    }
-};
-
 class Searcher {
   public:
     Searcher(const QueryView& query, std::size_t k) : query_(query), top_(k) {}
 
     void run(const SearchTarget& target) {
         switch (target.segment->kind) {
-            case ValueKind::plain: return visit(target, PlainValues(*target.segment));
+            case ValueKind::plain: return visit(target, PlainValues(target.segment->posting_values));
             case ValueKind::code8:
-                return visit(target, CodedValues<std::uint8_t>(*target.segment));
+                return visit(target, CodedValues<std::uint8_t>(target.segment->posting_values, target.segment->table,
+                                                               target.segment->table_size));
             case ValueKind::code16:
-                return visit(target, CodedValues<std::uint16_t>(*target.segment));
+                return visit(target, CodedValues<std::uint16_t>(target.segment->posting_values, target.segment->table,
+                                                               target.segment->table_size));
             case ValueKind::code32:
-                return visit(target, CodedValues<std::uint32_t>(*target.segment));
+                return visit(target, CodedValues<std::uint32_t>(target.segment->posting_values, target.segment->table,
+                                                               target.segment->table_size));
         }
     }
 
@@ -113,7 +95,8 @@ class Searcher {
             const std::size_t n = std::min(std::size_t{1} << segment.window_bits,
                                            segment.n_docs - first);
             take_lists(segment, window);
-            score_window(target, values, first, n);
+            if (first >= target.end) return;
+            if (first + n > target.begin) score_window(target, values, first, n);
         }
     }
 
@@ -158,8 +141,9 @@ class Searcher {
         const std::int64_t first_row = target.first_row + static_cast<std::int64_t>(first);
         const std::uint64_t* allowed = target.allowed;
         auto offer = [&](std::size_t i, float score) {
+            const std::size_t doc = first + i;
+            if (doc < target.begin || doc >= target.end) return;
             if (allowed) {
-                const std::size_t doc = first + i;
                 if (!(allowed[doc >> 6] >> (doc & 63) & 1)) return;
             }
             top_.push(score, first_row + static_cast<std::int64_t>(i));

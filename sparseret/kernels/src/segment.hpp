@@ -6,6 +6,8 @@
 #include <cstdint>
 #include <stdexcept>
 
+#include "values.hpp"
+
 namespace sparseret {
 
 // An offset inside the file points outside it. The Python layer turns this into CorruptIndexError.
@@ -14,8 +16,6 @@ struct CorruptSegment : std::runtime_error {
 };
 
 inline constexpr unsigned kMaxWindowBits = 16;
-
-enum class ValueKind { plain, code8, code16, code32 };
 
 // Postings of one term inside one window of 2^window_bits documents.
 struct Block {

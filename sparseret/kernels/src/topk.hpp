@@ -63,4 +63,48 @@ class TopK {
     std::vector<Hit> buffer_;
 };
 
+// The same by a heap: the threshold is the k-th best score at any moment, which pays where a push
+// follows costly work that a threshold can spare.
+class HeapTopK {
+  public:
+    explicit HeapTopK(std::size_t k) : k_(k) { heap_.reserve(std::min<std::size_t>(k, 4096)); }
+
+    // The k-th best score, or -inf while there are fewer.
+    float threshold() const { return threshold_; }
+
+    void push(float score, std::int64_t row) {
+        const Hit hit{score, row};
+        if (heap_.size() == k_) {
+            if (!better(hit, heap_.front())) return;
+            std::pop_heap(heap_.begin(), heap_.end(), better);
+            heap_.back() = hit;
+        } else {
+            heap_.push_back(hit);
+        }
+        std::push_heap(heap_.begin(), heap_.end(), better);
+        if (heap_.size() == k_) threshold_ = heap_.front().score;
+    }
+
+    // The best k, in order; empties the heap.
+    std::vector<Hit> finish() {
+        std::sort_heap(heap_.begin(), heap_.end(), better);
+        return std::move(heap_);
+    }
+
+  private:
+    std::size_t k_;
+    float threshold_ = -std::numeric_limits<float>::infinity();
+    std::vector<Hit> heap_;
+};
+
+// The best k of two ranked lists, in order.
+inline std::vector<Hit> merge_hits(std::vector<Hit>&& a, std::vector<Hit>&& b, std::size_t k) {
+    if (a.empty()) return std::move(b);
+    if (b.empty()) return std::move(a);
+    std::vector<Hit> out(a.size() + b.size());
+    std::merge(a.begin(), a.end(), b.begin(), b.end(), out.begin(), better);
+    if (out.size() > k) out.resize(k);
+    return out;
+}
+
 }  // namespace sparseret

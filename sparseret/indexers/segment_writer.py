@@ -1,0 +1,238 @@
+"""Writing of segment files: safetensors with a checksum per array, written once and fsynced.
+
+The format is written here, and not by the safetensors library, because a segment is written piece
+by piece, without a copy of it in memory, and must be durable when the catalog names it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import zlib
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sparseret.errors import StorageError
+from sparseret.indexers.segment import SegmentData
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from sparseret.indexers.impact_data import ImpactData
+
+__all__ = [
+    "DTYPES",
+    "FORMAT",
+    "SEGMENT_VERSION",
+    "SegmentWriter",
+    "flatten",
+    "write_segment",
+]
+
+SEGMENT_VERSION = 2
+"""Version 2 has impact-ordered lists; segments without are still written as version 1."""
+FORMAT = "sparseret-segment"
+_ALIGNMENT = 64
+_HEADER_BYTES = 4096
+"""Reserved by :class:`SegmentWriter`: about twice what its dozen of arrays takes."""
+DTYPES: dict[str, np.dtype[Any]] = {
+    "I64": np.dtype("<i8"),
+    "I32": np.dtype("<i4"),
+    "U32": np.dtype("<u4"),
+    "U16": np.dtype("<u2"),
+    "U8": np.dtype("u1"),
+    "F32": np.dtype("<f4"),
+}
+_NAMES = {dtype: name for name, dtype in DTYPES.items()}
+
+
+def write_segment(path: Path, data: SegmentData, window_bits: int) -> tuple[int, int]:
+    """Write and fsync a new file; returns its size in bytes and the CRC-32 of its header.
+
+    Raises:
+        StorageError: the file exists, the disk is full, or the system refuses otherwise; no
+            partial file is left.
+    """
+    arrays = flatten(data)
+    # Wide types first, so that every array is aligned to its type without gaps.
+    names = sorted(arrays, key=lambda name: (-arrays[name].dtype.itemsize, name))
+    stored = data.values(data.row_values) if not data.coded else data.code_values
+    header: dict[str, Any] = {
+        "__metadata__": {
+            "format": FORMAT,
+            "version": "1",
+            "window_bits": str(window_bits),
+            "total_length": repr(float(data.lengths.sum(dtype=np.float64))),
+            "largest": repr(float(np.abs(stored).max(initial=0.0))),
+            "crc32": json.dumps({name: zlib.crc32(arrays[name].data) for name in names}),
+        }
+    }
+    offset = 0
+    for name in names:
+        array = arrays[name]
+        header[name] = _entry(array.dtype, array.shape[0], offset)
+        offset += array.nbytes
+    text = json.dumps(header).encode()
+    text += b" " * (-(len(text) + 8) % _ALIGNMENT)
+    prefix = len(text).to_bytes(8, "little") + text
+    try:
+        with path.open("xb") as file:
+            try:
+                file.write(prefix)
+                for name in names:
+                    file.write(arrays[name].data)
+                file.flush()
+                os.fsync(file.fileno())
+            except OSError:
+                path.unlink()
+                raise
+        _fsync_folder(path.parent)
+    except OSError as error:
+        raise _storage_error(path, error) from error
+    return len(prefix) + offset, zlib.crc32(prefix)
+
+
+class SegmentWriter:
+    """A segment file of version 2, whose large arrays are appended to side by side.
+
+    As a context manager it removes the file if it was not finished.
+
+    Args:
+        path: must not exist.
+        sized: dtype and length of the arrays that are appended to, widest types first.
+        window_bits: for the header.
+        largest: largest stored value, for the header.
+
+    Raises:
+        StorageError: as :func:`write_segment`, from any method.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        sized: Mapping[str, tuple[np.dtype[Any], int]],
+        *,
+        window_bits: int,
+        largest: float,
+    ) -> None:
+        self._path = path
+        self._metadata = {
+            "format": FORMAT,
+            "version": str(SEGMENT_VERSION),
+            "window_bits": str(window_bits),
+            "total_length": "0.0",
+            "largest": repr(largest),
+        }
+        self._entries: dict[str, Any] = {}
+        self._crc: dict[str, int] = {}
+        self._next: dict[str, int] = {}
+        self._end = 0
+        self._finished = False
+        for name, (dtype, length) in sized.items():
+            self._reserve(name, dtype, length)
+        # Nothing may lie between arrays, so what aligns those after these is an array too.
+        self._reserve("padding", np.dtype(np.uint8), -self._end % _ALIGNMENT)
+        try:
+            self._file = path.open("xb", buffering=0)
+        except OSError as error:
+            raise _storage_error(path, error) from error
+        self.append("padding", np.zeros(-self._next["padding"] % _ALIGNMENT, np.uint8))
+
+    def append(self, name: str, array: NDArray[Any]) -> None:
+        """Write further values of an array."""
+        data = np.ascontiguousarray(array, array.dtype.newbyteorder("<")).data.cast("B")
+        try:
+            self._file.seek(_HEADER_BYTES + self._next[name])
+            written = 0
+            while written < len(data):  # a large write may be done in part
+                written += self._file.write(data[written:])
+        except OSError as error:
+            raise _storage_error(self._path, error) from error
+        self._next[name] += len(data)
+        self._crc[name] = zlib.crc32(data, self._crc[name])
+
+    def finish(self, last: Mapping[str, NDArray[Any]]) -> tuple[int, int]:
+        """Write further arrays, the header, and fsync; returns what write_segment does.
+
+        Args:
+            last: arrays of any length, widest types first.
+        """
+        for name, array in last.items():
+            self._reserve(name, array.dtype, len(array))
+            self.append(name, array)
+        del self._crc["padding"]
+        metadata = {**self._metadata, "crc32": json.dumps(self._crc)}
+        text = json.dumps({"__metadata__": metadata, **self._entries}).encode()
+        prefix = (_HEADER_BYTES - 8).to_bytes(8, "little") + text.ljust(_HEADER_BYTES - 8)
+        try:
+            self._file.seek(0)
+            self._file.write(prefix)
+            os.fsync(self._file.fileno())
+            self._file.close()
+            _fsync_folder(self._path.parent)
+        except OSError as error:
+            raise _storage_error(self._path, error) from error
+        self._finished = True
+        return _HEADER_BYTES + self._end, zlib.crc32(prefix)
+
+    def __enter__(self) -> SegmentWriter:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._file.close()
+        if not self._finished:
+            self._path.unlink(missing_ok=True)
+
+    def _reserve(self, name: str, dtype: np.dtype[Any], length: int) -> None:
+        self._entries[name] = _entry(dtype, length, self._end)
+        self._next[name] = self._end
+        self._crc[name] = 0
+        self._end += length * dtype.itemsize
+
+
+def flatten(data: SegmentData | ImpactData) -> dict[str, NDArray[Any]]:
+    """Arrays of a segment under the names they have in its file."""
+    prefix = "postings" if isinstance(data, SegmentData) else "lists"
+    arrays: dict[str, NDArray[Any]] = {name: getattr(data, name) for name in data._fields[:-1]}
+    for name, array in data[-1]._asdict().items():
+        arrays[f"{prefix}.{name}"] = array
+    return {
+        name: np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
+        for name, array in arrays.items()
+    }
+
+
+def _entry(dtype: np.dtype[Any], length: int, offset: int) -> dict[str, Any]:
+    return {
+        "dtype": _NAMES[dtype],
+        "shape": [length],
+        "data_offsets": [offset, offset + length * dtype.itemsize],
+    }
+
+
+def _storage_error(path: Path, error: OSError) -> StorageError:
+    return StorageError(
+        f"cannot write {path}: {error.strerror}; what was committed before is intact. "
+        "Free space or fix permissions and run the command again"
+    )
+
+
+def _fsync_folder(folder: Path) -> None:
+    """Make a new name durable; a no-op where folders cannot be opened (Windows)."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except OSError:
+        return
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,269 @@
+// Segments and search, as Python sees them.
+#pragma once
+
+#include <nanobind/nanobind.h>
+#include <nanobind/ndarray.h>
+#include <nanobind/stl/optional.h>
+#include <nanobind/stl/vector.h>
+
+#include <algorithm>
+#include <atomic>
+#include <bit>
+#include <optional>
+
+#include "bind_arrays.hpp"
+#include "impact_search.hpp"
+#include "parallel.hpp"
+#include "search.hpp"
+
+namespace sparseret_bindings {
+
+// Sets what `values` of an array (of float32 or codes) are; returns the table of the codes.
+inline std::vector<float> value_table(const AnyIn& values, const std::optional<In<float>>& weights,
+                               sparseret::ValueKind& kind) {
+    const auto type = values.dtype();
+    if (type == nb::dtype<float>()) {
+        require(!weights, "plain values take no code weights");
+        kind = sparseret::ValueKind::plain;
+        return {};
+    }
+    require(weights.has_value(), "coded values need the weights of the codes");
+    std::size_t size = weights->size();
+    if (type == nb::dtype<std::uint8_t>()) {
+        kind = sparseret::ValueKind::code8;
+        size = std::size_t{1} << 8;
+    } else if (type == nb::dtype<std::uint16_t>()) {
+        kind = sparseret::ValueKind::code16;
+        size = std::size_t{1} << 16;
+    } else {
+        require(type == nb::dtype<std::uint32_t>(), "values: wrong dtype");
+        kind = sparseret::ValueKind::code32;
+        size = size ? size : 1;
+    }
+    require(weights->size() <= size, "more weights than codes");
+    std::vector<float> table(size, 0.0f);
+    std::copy_n(weights->data(), weights->size(), table.begin());
+    return table;
+}
+
+struct Segment {
+    sparseret::SegmentView view;
+    // Arrays may be memory-mapped: these references keep the mapping alive.
+    In<std::int32_t> columns;
+    In<std::uint32_t> column_ptr;
+    In<std::uint16_t> block_window;
+    In<std::uint32_t> block_ptr;
+    In<std::uint16_t> posting_docs;
+    AnyIn posting_values;
+    std::vector<float> table;
+
+    Segment(std::size_t n_docs, unsigned window_bits, In<std::int32_t> columns_,
+            In<std::uint32_t> column_ptr_, In<std::uint16_t> block_window_,
+            In<std::uint32_t> block_ptr_, In<std::uint16_t> posting_docs_, AnyIn posting_values_,
+            std::optional<In<float>> weights)
+        : columns(std::move(columns_)),
+          column_ptr(std::move(column_ptr_)),
+          block_window(std::move(block_window_)),
+          block_ptr(std::move(block_ptr_)),
+          posting_docs(std::move(posting_docs_)),
+          posting_values(std::move(posting_values_)) {
+        require(window_bits >= 1 && window_bits <= sparseret::kMaxWindowBits,
+                "window_bits must lie in 1..16");
+        require(column_ptr.size() == columns.size() + 1, "column_ptr has the wrong length");
+        require(block_ptr.size() == block_window.size() + 1, "block_ptr has the wrong length");
+        require(posting_values.size() == posting_docs.size(), "posting_values: wrong length");
+        require(posting_docs.size() < 0xffffffffu, "too many postings for one segment");
+        view.n_docs = n_docs;
+        view.window_bits = window_bits;
+        view.columns = columns.data();
+        view.n_columns = columns.size();
+        view.column_ptr = column_ptr.data();
+        view.block_window = block_window.data();
+        view.n_blocks = block_window.size();
+        view.block_ptr = block_ptr.data();
+        view.posting_docs = posting_docs.data();
+        view.n_postings = posting_docs.size();
+        view.posting_values = posting_values.data();
+        table = value_table(posting_values, weights, view.kind);
+        view.table = table.data();
+        view.table_size = table.size();
+    }
+
+    Out<std::int64_t> document_frequencies(In<std::int32_t> wanted) const {
+        std::vector<std::int64_t> out(wanted.size(), 0);
+        for (std::size_t i = 0; i < wanted.size(); ++i) {
+            const std::size_t at = view.find(wanted(i));
+            if (at != view.n_columns) out[i] = view.document_frequency(at);
+        }
+        return adopt(std::move(out));
+    }
+};
+
+struct ImpactSegment {
+    sparseret::ImpactView view;
+    // Arrays may be memory-mapped: these references keep the mapping alive.
+    In<std::int32_t> columns;
+    In<float> column_max;
+    In<std::uint32_t> column_ptr;
+    In<std::uint32_t> lists;
+    In<std::uint16_t> docs;
+    In<std::uint8_t> codes;
+    In<std::int64_t> row_ptr;
+    AnyIn row_ranks, row_values;
+    std::vector<float> table;
+
+    ImpactSegment(unsigned window_bits, In<std::int32_t> columns_, In<float> column_max_,
+                  In<std::uint32_t> column_ptr_, In<std::uint32_t> lists_, In<std::uint16_t> docs_,
+                  In<std::uint8_t> codes_, In<std::int64_t> row_ptr_, AnyIn row_ranks_,
+                  AnyIn row_values_, std::optional<In<float>> weights)
+        : columns(std::move(columns_)),
+          column_max(std::move(column_max_)),
+          column_ptr(std::move(column_ptr_)),
+          lists(std::move(lists_)),
+          docs(std::move(docs_)),
+          codes(std::move(codes_)),
+          row_ptr(std::move(row_ptr_)),
+          row_ranks(std::move(row_ranks_)),
+          row_values(std::move(row_values_)) {
+        require(window_bits >= 5 && window_bits <= sparseret::kMaxImpactBits,
+                "window_bits must lie in 5..16");
+        require(column_max.size() == columns.size(), "column_max has the wrong length");
+        require(column_ptr.size() == columns.size() + 1, "column_ptr has the wrong length");
+        require(lists.size() % 3 == 0, "lists has the wrong length");
+        require(row_ptr.size() >= 1, "row_ptr is empty");
+        require(row_ptr.size() - 1 <= std::size_t{1} << (window_bits + 16),
+                "too many documents for one segment");
+        require(row_ranks.size() == docs.size() && row_values.size() == docs.size(),
+                "rows and postings differ in length");
+        require(docs.size() < 0xffffffffu && codes.size() < 0xffffffffu,
+                "too many postings for one segment");
+        view.wide_ranks = row_ranks.dtype() == nb::dtype<std::uint32_t>();
+        require(view.wide_ranks || row_ranks.dtype() == nb::dtype<std::uint16_t>(),
+                "row_ranks: wrong dtype");
+        view.n_docs = row_ptr.size() - 1;
+        view.window_bits = window_bits;
+        view.n_columns = columns.size();
+        view.columns = columns.data();
+        view.column_max = column_max.data();
+        view.column_ptr = column_ptr.data();
+        view.n_lists = lists.size() / 3;
+        static_assert(sizeof(sparseret::ImpactList) == 12 && alignof(sparseret::ImpactList) == 4);
+        view.lists = reinterpret_cast<const sparseret::ImpactList*>(lists.data());
+        view.n_postings = docs.size();
+        view.docs = docs.data();
+        view.n_codes = codes.size();
+        view.codes = codes.data();
+        view.row_ptr = row_ptr.data();
+        view.row_ranks = row_ranks.data();
+        view.row_values = row_values.data();
+        table = value_table(row_values, weights, view.kind);
+        view.table = table.data();
+        view.table_size = table.size();
+    }
+
+    Out<std::int64_t> document_frequencies(In<std::int32_t> wanted) const {
+        std::vector<std::int64_t> out(wanted.size(), 0);
+        for (std::size_t i = 0; i < wanted.size(); ++i) {
+            const std::size_t at = view.find(wanted(i));
+            if (at == view.n_columns) continue;
+            std::uint32_t begin, end;
+            view.list_range(at, begin, end);
+            for (std::uint32_t l = begin; l < end; ++l) out[i] += view.lists[l].size();
+        }
+        return adopt(std::move(out));
+    }
+};
+
+struct Targets {
+    std::vector<sparseret::SearchTarget> plain;
+    std::vector<sparseret::ImpactTarget> impact;
+};
+
+// Segments of either kind as one collection, its rows numbered through; [begin, end) of them.
+inline Targets targets_of(const nb::list& segments,
+                   const std::vector<std::optional<In<std::uint64_t>>>& allowed, std::int64_t begin,
+                   std::int64_t end) {
+    require(allowed.size() == segments.size(), "one bitmap (or None) per segment");
+    require(begin >= 0, "rows must not be negative");
+    Targets out;
+    std::int64_t first_row = 0;
+    for (std::size_t s = 0; s < segments.size(); ++s) {
+        const ImpactSegment* impact = nullptr;
+        const Segment* plain = nullptr;
+        if (nb::isinstance<ImpactSegment>(segments[s]))
+            impact = nb::cast<const ImpactSegment*>(segments[s]);
+        else
+            plain = nb::cast<const Segment*>(segments[s]);
+        const std::size_t n_docs = impact ? impact->view.n_docs : plain->view.n_docs;
+        const auto n = static_cast<std::int64_t>(n_docs);
+        const auto from = static_cast<std::size_t>(std::clamp<std::int64_t>(begin - first_row, 0, n));
+        const auto to = static_cast<std::size_t>(std::clamp<std::int64_t>(end - first_row, 0, n));
+        const std::uint64_t* bits = nullptr;
+        std::size_t n_allowed = n_docs;
+        if (allowed[s]) {
+            require(allowed[s]->size() * 64 >= n_docs, "bitmap shorter than its segment");
+            bits = allowed[s]->data();
+            if (impact) {
+                n_allowed = 0;
+                for (std::size_t w = from / 64; w < (to + 63) / 64; ++w)
+                    n_allowed += static_cast<std::size_t>(std::popcount(bits[w]));
+            }
+        }
+        if (from < to) {
+            if (impact)
+                out.impact.push_back({&impact->view, bits, n_allowed, from, to, first_row});
+            else
+                out.plain.push_back({&plain->view, bits, from, to, first_row});
+        }
+        first_row += n;
+    }
+    return out;
+}
+
+inline nb::tuple search(const nb::list& segments,
+                 const std::vector<std::optional<In<std::uint64_t>>>& allowed, std::int64_t begin,
+                 std::int64_t end, In<std::int64_t> indptr, In<std::int32_t> columns,
+                 In<float> values, std::size_t k, float cut, std::size_t candidates,
+                 std::size_t n_threads) {
+    require(k >= 1, "k must be at least 1");
+    require(cut >= 0.0f && cut <= 1.0f, "cut must lie in 0..1");
+    require(columns.size() == values.size(), "columns and values differ in length");
+    require_offsets(indptr, columns.size());
+    const Targets targets = targets_of(segments, allowed, begin, end);
+    const std::size_t n_queries = indptr.size() - 1;
+    std::vector<std::vector<sparseret::Hit>> hits(n_queries);
+    std::atomic<std::uint64_t> postings{0}, rows_scored{0};
+    {
+        nb::gil_scoped_release unlocked;
+        sparseret::parallel_for(n_queries, n_threads, [&](std::size_t q) {
+            const auto from = static_cast<std::size_t>(indptr(q));
+            const auto to = static_cast<std::size_t>(indptr(q + 1));
+            const sparseret::QueryView query{columns.data() + from, values.data() + from, to - from};
+            if (!targets.plain.empty()) {
+                sparseret::Searcher searcher(query, k);
+                for (const auto& target : targets.plain) searcher.run(target);
+                hits[q] = searcher.finish();
+            }
+            if (!targets.impact.empty()) {
+                sparseret::ImpactSearcher searcher(query, k, {cut, candidates});
+                for (const auto& target : targets.impact) searcher.run(target);
+                postings += searcher.work().postings;
+                rows_scored += searcher.work().rows;
+                hits[q] = sparseret::merge_hits(std::move(hits[q]), searcher.finish(), k);
+            }
+        });
+    }
+    std::vector<std::int64_t> ptr{0}, rows;
+    std::vector<float> scores;
+    for (const auto& list : hits) {
+        for (const auto& hit : list) {
+            rows.push_back(hit.row);
+            scores.push_back(hit.score);
+        }
+        ptr.push_back(static_cast<std::int64_t>(rows.size()));
+    }
+    return nb::make_tuple(adopt(std::move(ptr)), adopt(std::move(rows)), adopt(std::move(scores)),
+                          postings.load(), rows_scored.load());
+}
+
+}  // namespace sparseret_bindings
