@@ -12,8 +12,8 @@ from sparseret.readers import read_documents, read_queries
 
 __all__ = ["DATA", "Corpus", "corpus_folder", "load_corpus"]
 
-DATA = Path(__file__).parent / "data"
-"""Generated corpora and temporary indexes; nothing here is under version control."""
+DATA = Path(os.environ.get("SPARSERET_BENCHMARK_DATA", Path(__file__).parent / "data")).resolve()
+"""Corpora that were made, and indexes; nothing here is under version control."""
 
 _REAL = ("scifact", "nfcorpus", "cranfield")
 
@@ -41,7 +41,7 @@ def corpus_folder(name: str) -> Path:
     if kind == "generated" and size.isdecimal() and int(size):
         folder = DATA / f"generated-{int(size)}"
         if not folder.exists():
-            from benchmarks.generate import write_corpus
+            from benchmarks.lexical.generate import write_corpus
 
             write_corpus(folder, int(size))
         return folder

@@ -1,4 +1,4 @@
-"""Peak memory of ``sparseret index`` as the corpus grows: ``python -m benchmarks.memory``.
+"""Peak memory of ``sparseret index`` as the corpus grows: ``python -m benchmarks memory``.
 
 Writes FILE.json and FILE.md.
 """
@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.corpora import DATA, corpus_folder
+from benchmarks.environment import Environment, environment, environment_lines
+from benchmarks.markdown import table
 from benchmarks.process import SPARSERET, Finished, watch
-from benchmarks.records import Environment, environment, write_json
-from benchmarks.tables import environment_lines, table
+from benchmarks.records_io import write_json
 
-__all__ = ["main"]
+__all__ = ["MemoryReport", "main", "markdown"]
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class MemoryReport:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the benchmark."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.memory", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks memory", description=__doc__)
     parser.add_argument(
         "--documents", nargs="+", type=int, default=[30_000, 100_000, 300_000, 1_000_000]
     )
@@ -52,8 +53,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         report.rows.append(_measure(n))
         # Written after each size: a run that is cut short leaves what it has.
         write_json(options.out.with_suffix(".json"), report)
-        options.out.with_suffix(".md").write_text(_markdown(report), encoding="utf-8")
-    print(_markdown(report))
+        options.out.with_suffix(".md").write_text(markdown(report), encoding="utf-8")
+    print(markdown(report))
 
 
 def _measure(n_documents: int) -> Row:
@@ -65,7 +66,8 @@ def _measure(n_documents: int) -> Row:
     return Row(n_documents, corpus.stat().st_size / 1e6, size / 1e6, finished)
 
 
-def _markdown(report: MemoryReport) -> str:
+def markdown(report: MemoryReport) -> str:
+    """The whole report."""
     rows = [
         [
             f"{row.documents:,}",
@@ -84,7 +86,3 @@ def _markdown(report: MemoryReport) -> str:
         "peak anonymous MB", "peak resident MB",
     ]  # fmt: skip
     return "\n".join([*environment_lines(report.environment), "", *table(header, rows)]) + "\n"
-
-
-if __name__ == "__main__":
-    main()

@@ -1,4 +1,4 @@
-"""Time to open an index and to answer the first query: ``python -m benchmarks.startup``.
+"""Time to open an index and to answer the first query: ``python -m benchmarks startup``.
 
 Every figure is of a process of its own. Files are "warm" (in the page cache) or "cold" (the index
 was dropped from it; Python's own files never are). Writes FILE.json and FILE.md.
@@ -19,13 +19,14 @@ from pathlib import Path
 from statistics import median
 
 from benchmarks.corpora import DATA, corpus_folder
-from benchmarks.engines import Stage
+from benchmarks.environment import Environment, environment, environment_lines
+from benchmarks.lexical.engines import Stage
+from benchmarks.markdown import table
 from benchmarks.process import SPARSERET, seconds_of
-from benchmarks.records import Environment, environment, write_json
-from benchmarks.tables import environment_lines, table
+from benchmarks.records_io import write_json
 from sparseret.readers import read_documents, read_queries
 
-__all__ = ["main"]
+__all__ = ["StartupReport", "main", "markdown"]
 
 _SHOWN_IMPORTS = 15
 _PROBE = (sys.executable, "-m", "benchmarks.cold_probe")
@@ -65,7 +66,7 @@ class StartupReport:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the benchmark."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.startup", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks startup", description=__doc__)
     parser.add_argument("--corpus", default="generated:1000000")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--peers", action="store_true", help="bm25s as well")
@@ -81,7 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     lives = _lives(indexes, query, options.rounds)
     report = StartupReport(environment(), options.corpus, lives, _imports(ours, query))
     write_json(options.out.with_suffix(".json"), report)
-    text = _markdown(report)
+    text = markdown(report)
     options.out.with_suffix(".md").write_text(text, encoding="utf-8")
     print(text)
 
@@ -169,7 +170,8 @@ def _imports(index: Path, query: str) -> list[Import]:
     return sorted(found, key=lambda entry: -entry.cumulative_ms)[:_SHOWN_IMPORTS]
 
 
-def _markdown(report: StartupReport) -> str:
+def markdown(report: StartupReport) -> str:
+    """The whole report."""
     rows = []
     for life in report.lives:
         stages = [
@@ -199,7 +201,3 @@ def _markdown(report: StartupReport) -> str:
         [[f"`{i.module}`", f"{i.own_ms:.1f}", f"{i.cumulative_ms:.1f}"] for i in report.imports],
     )
     return "\n".join(lines) + "\n"
-
-
-if __name__ == "__main__":
-    main()

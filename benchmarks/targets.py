@@ -1,6 +1,6 @@
-"""What was promised and what was measured, from results: ``python -m benchmarks.targets``.
+"""What was promised and what was measured, from results: ``python -m benchmarks targets``.
 
-Prints a Markdown table made of what ``benchmarks.run`` and ``benchmarks.startup`` wrote.
+Prints a Markdown table made of what the commands run, lexical and startup wrote.
 """
 
 from __future__ import annotations
@@ -13,12 +13,20 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks.tables import table
+from benchmarks.markdown import table
+from benchmarks.records_io import read_json
+from benchmarks.vectors.records import EXACT, LEVELS, VectorReport
+from benchmarks.vectors.tables import against_best_peer
 
-__all__ = ["main"]
+__all__ = ["Target", "check", "main", "target_lines"]
 
 _OURS, _PEER = "sparseret", "bm25s-numba"
 _LARGE = 1_000_000
+
+TIMES_AS_FAST = dict.fromkeys((*LEVELS, EXACT), 1.0)
+"""Recall -> how many times as long as ours the fastest peer's mean query has to take, at least."""
+RECALL_SLACK = 0.01
+"""By how much the recall on queries not seen before may fall short of what was asked for."""
 
 
 @dataclass(frozen=True)
@@ -33,20 +41,55 @@ class Target:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.targets", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks targets", description=__doc__)
     parser.add_argument(
         "files", nargs="*", type=Path, help="by default all JSON files in benchmarks/results"
     )
     options = parser.parse_args(arguments)
+    files = options.files or sorted(Path("benchmarks/results").glob("*.json"))
+    print("\n".join(target_lines(check(files))))
+
+
+def check(files: Sequence[Path]) -> list[Target]:
+    """All promises that the results in these JSON files have something to say about."""
     targets = []
-    for file in options.files or sorted(Path("benchmarks/results").glob("*.json")):
+    for file in files:
         report = json.loads(file.read_text("utf-8"))
         if "throughput" in report:
             targets += _search(report)
         elif "lives" in report:
             targets += _startup(report)
+        elif "swept" in report:
+            targets += _vectors(read_json(file, VectorReport))
+    return targets
+
+
+def target_lines(targets: Sequence[Target]) -> list[str]:
+    """A Markdown table."""
     rows = [[t.what, t.wanted, t.measured, "yes" if t.met else "NO"] for t in targets]
-    print("\n".join(table(["target", "wanted", "measured", "met"], rows)))
+    return table(["target", "wanted", "measured", "met"], rows)
+
+
+def _vectors(report: VectorReport) -> list[Target]:
+    targets = []
+    name = report.corpus.name
+    for k in dict.fromkeys(m.k for m in report.measured):
+        for level, least in TIMES_AS_FAST.items():
+            compared = against_best_peer(report, k, level)
+            if compared is None:
+                continue
+            ours, peer = compared
+            times = peer.best_us / ours.mean_us
+            how = "exact" if level == EXACT else f"recall {level:g}"
+            what = f"{name}: top {k}, {how}, one query a call, over {peer.engine}'s faster call"
+            targets.append(Target(what, f">= {least:g} x", f"{times:.2f} x", times >= least))
+        for m in report.measured:
+            if (m.engine, m.k) == (_OURS, k) and m.promised is not None:
+                least = m.promised - (0 if m.promised == EXACT else RECALL_SLACK)
+                what = f"{name}: top {k}, recall kept of {m.promised:g} promised"
+                kept = m.recall >= least
+                targets.append(Target(what, f">= {least:.3f}", f"{m.recall:.4f}", kept))
+    return targets
 
 
 def _search(report: dict[str, Any]) -> list[Target]:
@@ -107,7 +150,3 @@ def _startup(report: dict[str, Any]) -> list[Target]:
             what = f"{where}: first query of a fresh process, imports included ({life['what']})"
             targets.append(Target(what, "< 1 s", f"{wall:.2f} s", wall < 1))
     return targets
-
-
-if __name__ == "__main__":
-    main()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from benchmarks.engines import Stage
+from benchmarks.lexical.engines import Stage
 
 __all__ = ["Stopwatch"]
 

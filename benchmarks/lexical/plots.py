@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.records import SearchReport
+from benchmarks.lexical.records import SearchReport
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -1,4 +1,4 @@
-"""Compare engines in one process: ``python -m benchmarks.run --corpus scifact --out FILE``.
+"""Compare lexical engines: ``python -m benchmarks lexical --corpus scifact --out FILE``.
 
 Writes FILE.json, FILE.md and FILE.png.
 """
@@ -16,17 +16,19 @@ from typing import get_args
 import numpy as np
 
 from benchmarks.corpora import load_corpus
-from benchmarks.engines import ENGINES, Level
-from benchmarks.material import Material
-from benchmarks.measure import (
+from benchmarks.environment import environment
+from benchmarks.lexical.engines import ENGINES, Level
+from benchmarks.lexical.material import Material
+from benchmarks.lexical.measure import (
     built_engines,
     check_agreement,
     measure_latency,
     measure_throughput,
 )
-from benchmarks.plots import plot
-from benchmarks.records import CorpusFacts, SearchReport, environment, write_json
-from benchmarks.tables import markdown
+from benchmarks.lexical.plots import plot
+from benchmarks.lexical.records import CorpusFacts, SearchReport
+from benchmarks.lexical.tables import markdown
+from benchmarks.records_io import write_json
 
 __all__ = ["main"]
 
@@ -88,7 +90,7 @@ def _say(what: str) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.run", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks lexical", description=__doc__)
     parser.add_argument(
         "--corpus", action="append", required=True,
         help="scifact, nfcorpus, cranfield or generated:N; repeat it for more",
@@ -110,7 +112,3 @@ def _parser() -> argparse.ArgumentParser:
         help="without suffix: .json, .md and .png are written",
     )  # fmt: skip
     return parser
-
-
-if __name__ == "__main__":
-    main()

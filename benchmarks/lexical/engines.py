@@ -15,7 +15,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.material import Material
+from benchmarks.lexical.material import Material
 from sparseret.errors import ConfigurationError
 
 __all__ = ["ENGINES", "Engine", "Found", "Level", "Size", "Stage", "engines_of"]
@@ -75,31 +75,31 @@ class Engine(Protocol):
 
 
 def _sparseret(level: Level) -> Engine:
-    from benchmarks.engine_sparseret import TextRetriever, VectorIndex
+    from benchmarks.lexical.engine_sparseret import TextRetriever, VectorIndex
 
     return VectorIndex() if level == "vectors" else TextRetriever()
 
 
 def _sparseret_memory(level: Level) -> Engine:
-    from benchmarks.engine_sparseret import InMemory
+    from benchmarks.lexical.engine_sparseret import InMemory
 
     return InMemory(from_text=level == "text")
 
 
 def _bm25s_numba(level: Level) -> Engine:
-    from benchmarks.engine_bm25s import TextBM25S, VectorBM25S
+    from benchmarks.lexical.engine_bm25s import TextBM25S, VectorBM25S
 
     return VectorBM25S("numba") if level == "vectors" else TextBM25S("numba")
 
 
 def _bm25s_numpy(level: Level) -> Engine:
-    from benchmarks.engine_bm25s import TextBM25S, VectorBM25S
+    from benchmarks.lexical.engine_bm25s import TextBM25S, VectorBM25S
 
     return VectorBM25S("numpy") if level == "vectors" else TextBM25S("numpy")
 
 
 def _scipy(level: Level) -> Engine | None:
-    from benchmarks.engine_scipy import ScipyProduct
+    from benchmarks.lexical.engine_scipy import ScipyProduct
 
     return ScipyProduct() if level == "vectors" else None
 

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.engines import Found, Size, Stage
-from benchmarks.material import Material
-from benchmarks.stopwatch import Stopwatch
+from benchmarks.lexical.engines import Found, Size, Stage
+from benchmarks.lexical.material import Material
+from benchmarks.lexical.stopwatch import Stopwatch
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from statistics import median
 
-from benchmarks.records import Environment, SearchReport, Throughput
+from benchmarks.environment import environment_lines
+from benchmarks.lexical.records import SearchReport, Throughput
+from benchmarks.markdown import table
 
-__all__ = ["environment_lines", "markdown", "table"]
+__all__ = ["markdown"]
 
 _OURS = "sparseret"
 _PEER = "bm25s-numba"
@@ -47,27 +48,6 @@ def markdown(report: SearchReport) -> str:
         lines += ["", "### One query a call, ms (median, 99th percentile)", ""]
         lines += _latency(report, facts.corpus)
     return "\n".join(lines) + "\n"
-
-
-def environment_lines(environment: Environment) -> list[str]:
-    """Command, machine and versions."""
-    versions = ", ".join(f"{name} {version}" for name, version in environment.versions)
-    return [
-        f"`{environment.command}`",
-        "",
-        f"{environment.time}; {environment.cpu}, {environment.cores} cores, "
-        f"{environment.memory_gb} GB; {environment.system}; Python {environment.python}; "
-        f"{versions}",
-    ]
-
-
-def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """Lines of a Markdown table; all columns but the first are aligned to the right."""
-    return [
-        "| " + " | ".join(header) + " |",
-        "|---" + "|--:" * (len(header) - 1) + "|",
-        *("| " + " | ".join(row) + " |" for row in rows),
-    ]
 
 
 def _indexing(report: SearchReport, corpus: str) -> list[str]:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from benchmarks.engines import Found, Size, Stage
-from benchmarks.material import BM25_B, BM25_K1, Material
-from benchmarks.stopwatch import Stopwatch
+from benchmarks.lexical.engines import Found, Size, Stage
+from benchmarks.lexical.material import BM25_B, BM25_K1, Material
+from benchmarks.lexical.stopwatch import Stopwatch
 from sparseret import kernels
 from sparseret.encoders.bm25 import BM25Encoder
 from sparseret.indexers.inverted import InvertedIndex
@@ -45,7 +45,7 @@ class VectorIndex:
         return rows
 
     def search(self, queries: csr_array, k: int, threads: int) -> Found:
-        return Found(*self._index.snapshot.search(queries, k, threads=threads))
+        return Found(*self._index.snapshot.search(queries, k, threads=threads)[:2])
 
     def close(self) -> None:
         self._index.close()
@@ -73,7 +73,7 @@ class TextRetriever:
         return material.queries[begin:end]
 
     def search(self, queries: list[str], k: int, threads: int) -> Found:
-        return Found(*self._retriever.retrieve(queries, k, threads=threads))
+        return Found(*self._retriever.retrieve(queries, k, threads=threads)[:2])
 
     def close(self) -> None:
         self._retriever.close()

@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.corpora import DATA
-from benchmarks.engines import Engine, Level, Stage, engines_of
-from benchmarks.material import Material
-from benchmarks.records import Agreement, Indexing, Latency, Throughput
+from benchmarks.lexical.engines import Engine, Level, Stage, engines_of
+from benchmarks.lexical.material import Material
+from benchmarks.lexical.records import Agreement, Indexing, Latency, Throughput
 
 __all__ = [
     "DisagreementError",

@@ -11,9 +11,9 @@ from typing import Any, Literal
 
 import numpy as np
 
-from benchmarks.engines import Found, Size, Stage
-from benchmarks.material import BM25_B, BM25_K1, Material
-from benchmarks.stopwatch import Stopwatch
+from benchmarks.lexical.engines import Found, Size, Stage
+from benchmarks.lexical.material import BM25_B, BM25_K1, Material
+from benchmarks.lexical.stopwatch import Stopwatch
 
 __all__ = ["TextBM25S", "VectorBM25S"]
 

@@ -1,0 +1,40 @@
+"""``python -m benchmarks COMMAND``: each command takes ``--help``."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+
+COMMANDS = {
+    "run": ("benchmarks.vectors.run", "exact and approximate search of sparse vectors, with peers"),
+    "lexical": ("benchmarks.lexical.run", "BM25 from texts and from counts, with peers"),
+    "startup": ("benchmarks.startup", "opening an index and answering the first query"),
+    "memory": ("benchmarks.memory", "peak memory of indexing as the corpus grows"),
+    "targets": ("benchmarks.targets", "results held against what is promised"),
+    "report": ("benchmarks.report", "docs/benchmarks.md, made of benchmarks/results"),
+}
+"""Command -> module with ``main(arguments)``, and what it measures or makes."""
+
+_ONE_THREAD = (
+    "NUMBA_NUM_THREADS",
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "RAYON_NUM_THREADS",
+)
+
+
+def main() -> None:
+    """Run the command named first."""
+    if len(sys.argv) < 2 or sys.argv[1] not in COMMANDS:
+        lines = [f"  {name:<10}{what}" for name, (_, what) in COMMANDS.items()]
+        print("usage: python -m benchmarks COMMAND [options]", "", *lines, sep="\n")
+        raise SystemExit(0 if sys.argv[1:] in (["-h"], ["--help"]) else 2)
+    if sys.argv[1] == "run":
+        # Engines read these when they are imported; peers are compared on one thread each.
+        os.environ.update(dict.fromkeys(_ONE_THREAD, "1"))
+    importlib.import_module(COMMANDS[sys.argv[1]][0]).main(sys.argv[2:])
+
+
+if __name__ == "__main__":
+    main()

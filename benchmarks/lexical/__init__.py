@@ -1,0 +1,1 @@
+"""Comparison of lexical engines, from strings and from term counts: ``run.py``."""

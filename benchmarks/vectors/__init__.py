@@ -1,0 +1,1 @@
+"""Comparison of engines for sparse vectors, exact and approximate: ``run.py``."""
