@@ -9,6 +9,7 @@ import pytest
 from scipy.sparse import csr_array
 
 from sparseret.errors import ConfigurationError
+from sparseret.indexers.info import index_info
 from sparseret.indexers.inverted import InvertedIndex
 from sparseret.indexers.verify import verify_index
 from sparseret.kernels import Effort
@@ -118,3 +119,11 @@ def test_rows_with_negative_values_join_and_stay_exact(tmp_path: Path) -> None:
     for q in range(6):
         np.testing.assert_array_equal(after.scores[q], -np.sort(-product[q]))
     assert verify_index(index.path) == []
+
+
+def test_info_shows_the_calibration(tmp_path: Path) -> None:
+    with InvertedIndex.create(tmp_path / "i", dim=300, signed=False) as index:
+        index.add([str(i) for i in range(2000)], rows(2000, 9))
+        index.merge()
+        measured = index.tune(rows(60, 10))
+        assert index_info(index).calibration == measured

@@ -24,6 +24,12 @@ def info_command(
         description = retriever.description
     if as_json:
         fields = {**info._asdict(), "segments": [s._asdict() for s in info.segments]}
+        if info.calibration is not None:
+            levels = [
+                {"k": v.k, **v.effort._asdict(), "recall": v.recall, "cost": v.cost}
+                for v in info.calibration.levels
+            ]
+            fields["calibration"] = {**info.calibration._asdict(), "levels": levels}
         print(json.dumps({"encoder": description, **fields}, indent=2))
         return
 
@@ -56,5 +62,16 @@ def info_command(
         for s in info.segments:
             numbers = (f"{n:,}" for n in (s.documents, s.tombstones, s.nnz, s.bytes))
             table.add_row(s.file, *numbers, s.value_type)
+        console.print()
+        console.print(table)
+    if info.calibration is not None and info.calibration.levels:
+        table = Table("k", box=None)
+        for column in ("recall", "cut", "candidates", "cost"):
+            table.add_column(column, justify="right")
+        for v in info.calibration.levels:
+            table.add_row(
+                str(v.k), f"{v.recall:.3f}", f"{v.effort.cut:.2f}", f"{v.effort.candidates:,}",
+                f"{v.cost:,.0f}",
+            )  # fmt: skip
         console.print()
         console.print(table)

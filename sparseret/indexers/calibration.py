@@ -34,7 +34,7 @@ _MAX_CANDIDATES = 20_000
 _POSTINGS_PER_ROW = 250.0
 """How many postings are read in the time that scoring one document takes."""
 
-_MOST_QUERIES = {10: 500, 100: 250, 1000: 100}
+_MOST_QUERIES = {10: 500, 100: 150, 1000: 40}
 _QUERY_TERMS = 24
 
 
@@ -115,7 +115,7 @@ def calibrate(
 
     Args:
         search: :meth:`sparseret.indexers.snapshot.Snapshot.search`.
-        queries: canonical CSR, shape (n, dim); the first 500 are used (250 and 100 for 100 and
+        queries: canonical CSR, shape (n, dim); the first 500 are used (150 and 40 for 100 and
             1000 results).
         n_documents: of the index; result sizes above a tenth of it are left out.
         given: whether the user gave the queries.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from sparseret.indexers.calibration import Calibration
 from sparseret.indexers.inverted import InvertedIndex
 
 __all__ = ["IndexInfo", "SegmentInfo", "index_info"]
@@ -38,6 +39,8 @@ class IndexInfo(NamedTuple):
     """Everything in the folder."""
     segment_bytes: int
     segments: list[SegmentInfo]
+    calibration: Calibration | None
+    """Which effort of approximate search reaches which recall; None if never measured."""
 
 
 def index_info(index: InvertedIndex) -> IndexInfo:
@@ -71,4 +74,5 @@ def index_info(index: InvertedIndex) -> IndexInfo:
         bytes=index.n_bytes,
         segment_bytes=sum(s.bytes for s in segments),
         segments=segments,
+        calibration=snapshot.calibration,
     )

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 __all__ = ["InvertedIndex"]
 
 _LARGE_LOG = 2**24  # bytes
-_SAMPLE_QUERIES = 300
+_SAMPLE_QUERIES = 100
 _LEAST_CALIBRATED = 2000  # documents: below, exact search is as fast
 _MAX_NNZ_AT_ONCE = 2**31  # a segment has room for a buffer and this
 
