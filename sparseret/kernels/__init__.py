@@ -315,7 +315,7 @@ def search(
 
 
 def rank_columns(columns: NDArray[np.int32], values: NDArray[np.float32]) -> RankedColumns:
-    """Renumber columns without gaps: :func:`sparseret.kernels.reference.rank_columns`.
+    """Renumber columns without gaps, in ascending order.
 
     Args:
         columns: not negative, int32, shape (nnz,).
