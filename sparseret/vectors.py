@@ -67,8 +67,11 @@ def check(vectors: object, *, dim: int | None = None, signed: bool = True) -> cs
     """
     from scipy.sparse import issparse
 
-    if _is_canonical(vectors, dim, signed):
-        return vectors  # the common case, in one pass
+    if _is_canonical(vectors, dim, signed):  # the common cases, in one pass
+        if vectors.indptr.dtype == np.int64:
+            return vectors
+        indptr = vectors.indptr.astype(np.int64)
+        return from_arrays(indptr, vectors.indices, vectors.data, vectors.shape[1])
     source: Any = vectors
     if not issparse(vectors):
         try:
@@ -125,6 +128,7 @@ def check(vectors: object, *, dim: int | None = None, signed: bool = True) -> cs
 
 
 def _is_canonical(vectors: object, dim: int | None, signed: bool) -> TypeGuard[csr_array]:
+    """Whether vectors are canonical, but for ``indptr``, which may be int32 as scipy likes it."""
     from scipy.sparse import csr_array
 
     return (
@@ -132,13 +136,17 @@ def _is_canonical(vectors: object, dim: int | None, signed: bool) -> TypeGuard[c
         and len(vectors.shape) == 2
         and dim in (None, vectors.shape[1])
         and vectors.shape[1] <= MAX_DIM
-        and vectors.indptr.dtype == np.int64
+        and vectors.indptr.dtype in (np.int64, np.int32)
         and vectors.indices.dtype == np.int32
         and vectors.data.dtype == np.float32
         and vectors.indptr.ndim == vectors.indices.ndim == vectors.data.ndim == 1
         and len(vectors.indptr) == vectors.shape[0] + 1
         and kernels.is_canonical(
-            vectors.indptr, vectors.indices, vectors.data, vectors.shape[1], signed=signed
+            vectors.indptr.astype(np.int64, copy=False),
+            vectors.indices,
+            vectors.data,
+            vectors.shape[1],
+            signed=signed,
         )
     )
 

@@ -108,6 +108,35 @@ def test_adversarial_shapes() -> None:
     assert_exact(vectors.check(csr_array(close)), ones, 1, 7)
 
 
+@pytest.mark.parametrize("order", ["best first", "best last", "best in the middle", "as they come"])
+@pytest.mark.parametrize("k", [1, 10, 100])
+def test_windows_that_are_unlike_each_other(order: str, k: int) -> None:
+    """The first window misleads about what the k-th best score will be."""
+    rng = np.random.default_rng(9)
+    rows = random_rows(rng, 6000, 50, 0.2)
+    query = random_rows(rng, 1, 50, 0.5)
+    scores = (rows @ query.T).toarray().ravel()
+    ascending = np.argsort(scores, kind="stable")
+    places = {
+        "best first": ascending[::-1],
+        "best last": ascending,
+        "best in the middle": np.concatenate((ascending[::2], ascending[1::2][::-1])),
+        "as they come": np.arange(6000),
+    }[order]
+    sorted_rows = vectors.check(rows[places])
+    assert_exact(sorted_rows, query, k, 9)
+    assert_exact(sorted_rows, query, k, 9, allowed=rng.random(6000) < 0.9)
+    assert_exact(sorted_rows, query, k, 9, between=range(700, 5300))
+
+
+def test_more_candidates_than_are_kept() -> None:
+    rng = np.random.default_rng(10)
+    close = (1 + rng.random((20_000, 6), np.float32) * 0.01).astype(np.float32)
+    ones = vectors.check(csr_array(np.ones((1, 6), np.float32)))
+    for k in (1, 50):
+        assert_exact(vectors.check(csr_array(close)), ones, k, 10)
+
+
 def test_thousands_of_terms_and_wide_columns() -> None:
     rng = np.random.default_rng(6)
     rows = random_rows(rng, 60, 3000, 0.5)

@@ -41,6 +41,19 @@ struct ImpactList {
     std::size_t n_codes() const { return n_blocks() + (size() >= kLongList ? kLevelBytes : 0); }
 };
 
+// Blocks of a list whose code is at least kLevels[level]. `levels` is its table, null in short lists.
+inline std::uint32_t blocks_at(const std::uint8_t* levels, const std::uint8_t* codes,
+                               std::uint32_t n_blocks, std::size_t level) {
+    if (levels) {
+        std::uint16_t n;
+        std::memcpy(&n, levels + 2 * level, 2);
+        return n < n_blocks ? n : n_blocks;  // an altered file may say more
+    }
+    std::uint32_t n = 0;
+    while (n < n_blocks && codes[n] >= kLevels[level]) ++n;
+    return n;
+}
+
 struct ImpactView {
     std::size_t n_docs = 0;
     unsigned window_bits = 14;
@@ -87,25 +100,6 @@ struct ImpactView {
             list.codes + list.n_codes() > n_codes ||
             (std::size_t{list.window()} << window_bits) >= n_docs)
             throw CorruptSegment("a list is out of range");
-    }
-
-    // Blocks of a list whose code is at least kLevels[level]; all of them for level kLevels.size().
-    std::uint32_t blocks_at(const ImpactList& list, std::size_t level) const {
-        const std::uint32_t all = list.n_blocks();
-        if (level >= kLevels.size()) return all;
-        const std::uint8_t* at = codes + list.codes;
-        if (list.size() >= kLongList) {
-            std::uint16_t n;
-            std::memcpy(&n, at + 2 * level, 2);
-            return n < all ? n : all;
-        }
-        std::uint32_t n = 0;
-        while (n < all && at[n] >= kLevels[level]) ++n;
-        return n;
-    }
-
-    const std::uint8_t* block_codes(const ImpactList& list) const {
-        return codes + list.codes + (list.size() >= kLongList ? kLevelBytes : 0);
     }
 };
 

@@ -21,9 +21,10 @@ namespace sparseret {
 // Let a term have weight q > 0 and the column a largest weight m. A posting whose block has code c
 // has a weight w <= c * m / 255 (impact.hpp), up to the rounding of one division in double, which
 // the factor 1 + 1e-9 below outweighs. It is credited ceil(factor * c / 2^kShift) units with
-// factor >= q * m / 255 / unit * 2^kShift, so q * w <= credit * unit. Postings that were not read
-// have codes below the level at which their list was cut; `missed` is the sum over the lists of
-// q * m / 255 * (level - 1), so it bounds what a document lacks for them. Summed over terms, in
+// factor >= q * m / 255 / unit * 2^kShift, so q * w <= credit * unit. Codes descend within a list,
+// so postings that were not read have at most the code of the first block left out; `missed` is
+// the sum over the lists of q * m / 255 * that code, so it bounds what a document lacks for them
+// (of each term, a document is in one list, once). Summed over terms, in
 // real numbers, score <= acc * unit + missed. The float32 score differs from the real one by a
 // factor of at most (1 + 2^-24)^(n + 1) for n terms (each product and each sum rounds once, all
 // terms are positive), which is below inflation = 1 + (n + 2) * 1.2e-7.
@@ -39,17 +40,27 @@ inline std::uint16_t credit(std::uint32_t factor, std::uint8_t code) {
 
 struct ImpactTerm {
     std::uint32_t rank;       // of the column in the segment
-    std::uint32_t list, end;  // lists not visited yet
+    std::uint32_t list, end;  // its lists
+    std::uint32_t next;       // the first of them that is not ready yet
+    std::uint32_t window;     // of that; kNoWindow where there is none
     std::uint32_t factor;     // see credit()
     double code_weight;       // bound of the contribution of a code of 1
     std::uint32_t cut = kReadAll;
-    double missed = 0.0;      // what a document can lack when lists are cut there
 };
 
 struct OpenList {
-    std::uint32_t term;
-    ImpactList list;
+    const std::uint16_t* docs;
+    const std::uint8_t* levels;  // blocks of at least each level; null in short lists
+    const std::uint8_t* codes;
+    std::uint32_t term, size, n_blocks;
     std::uint32_t done, wanted;  // blocks read, blocks to be read
+
+    // Blocks that a cut reads.
+    std::uint32_t blocks_at(std::uint32_t cut) const {
+        if (cut == 0) return 0;
+        return cut == kReadAll ? n_blocks
+                               : sparseret::blocks_at(levels, codes, n_blocks, cut - 1);
+    }
 };
 
 // Kept by each thread from query to query.
@@ -76,15 +87,22 @@ class ImpactQuery {
             if (rank == segment.n_columns) continue;
             ImpactTerm term{};
             term.rank = static_cast<std::uint32_t>(rank);
-            segment.list_range(rank, term.list, term.end);
+            term.code_weight = static_cast<double>(query.values[t]);
+            prefetch(segment.column_ptr + rank);
+            prefetch(segment.column_max + rank);
             map.add(term.rank, query.values[t]);
-            if (term.list == term.end) continue;
-            prefetch(segment.lists + term.list);
-            term.code_weight =
-                static_cast<double>(query.values[t]) * segment.column_max[rank] / 255.0;
-            total += term.code_weight * 255.0;
             terms.push_back(term);
         }
+        std::size_t kept = 0;
+        for (ImpactTerm term : terms) {
+            segment.list_range(term.rank, term.list, term.end);
+            if (term.list == term.end) continue;
+            prefetch(segment.lists + term.list);
+            term.code_weight *= segment.column_max[term.rank] / 255.0;
+            total += term.code_weight * 255.0;
+            terms[kept++] = term;
+        }
+        terms.resize(kept);
         map.finish();
         bounded_ = positive && terms.size() <= kMaxTerms && total > 0.0 && std::isfinite(total);
         if (!bounded_) return;
@@ -99,120 +117,94 @@ class ImpactQuery {
     // False where only whole rows can be scored: the bounds do not apply.
     bool bounded() const { return bounded_; }
 
-    // The first window from `least` on that holds a term of the query; forgets lists before it.
-    std::uint32_t next_window(const ImpactView& segment, std::uint32_t least) {
-        std::uint32_t window = kNoWindow;
+    // Readies the lists of the first window from `least` on. May be called again.
+    void begin_windows(const ImpactView& segment, std::uint32_t least) {
+        next_window_ = kNoWindow;
         for (ImpactTerm& term : terms) {
-            while (term.list != term.end && segment.lists[term.list].window() < least) ++term.list;
-            if (term.list != term.end)
-                window = std::min(window, segment.lists[term.list].window());
+            term.next = term.list;
+            while (term.next != term.end && segment.lists[term.next].window() < least) ++term.next;
+            term.window = term.next == term.end ? kNoWindow : segment.lists[term.next].window();
+            next_window_ = std::min(next_window_, term.window);
         }
+        ready_next(segment);
+    }
+
+    // Opens the lists that are ready, nothing of them read, and readies those of the window after,
+    // so that their memory is on its way meanwhile. The window, or kNoWindow after the last.
+    std::uint32_t open_window(const ImpactView& segment) {
+        const std::uint32_t window = window_ahead_;
+        std::swap(open, ahead_);
+        ready_next(segment);
         return window;
-    }
-
-    // Hints that the lists of a window are needed next.
-    void prefetch_window(const ImpactView& segment, std::uint32_t window) const {
-        for (const ImpactTerm& term : terms) {
-            if (term.list == term.end) continue;
-            const ImpactList& list = segment.lists[term.list];
-            if (list.window() != window) continue;
-            prefetch(segment.codes + list.codes);
-            prefetch(segment.docs + list.begin);
-            prefetch(segment.lists + term.list + 1);
-        }
-    }
-
-    // Moves the lists of a window into `open`, nothing of them read.
-    void open_window(const ImpactView& segment, std::uint32_t window) {
-        open.clear();
-        for (std::uint32_t t = 0; t < terms.size(); ++t) {
-            ImpactTerm& term = terms[t];
-            if (term.list == term.end) continue;
-            const ImpactList& list = segment.lists[term.list];
-            if (list.window() != window) continue;
-            segment.check(list);
-            open.push_back({t, list, 0, 0});
-            ++term.list;
-        }
     }
 
     // Chooses for each term where its lists are cut, from the lists of the open window, so that
     // no document lacks more than `allowance`.
-    void plan(const ImpactView& segment, double allowance) {
+    void plan(double allowance) {
         planner_.reset(open.size());
-        for (ImpactTerm& term : terms) {
-            term.cut = kReadAll;
-            term.missed = 0.0;
-        }
+        for (ImpactTerm& term : terms) term.cut = kReadAll;
         for (std::size_t l = 0; l < open.size(); ++l) {
             const auto weight = static_cast<float>(terms[open[l].term].code_weight);
-            planner_.missed(l, 0) = weight * 255.0f;
-            for (std::size_t level = 0; level < kLevels.size(); ++level) {
-                planner_.missed(l, level + 1) = weight * static_cast<float>(kLevels[level] - 1);
-                planner_.cost(l, level + 1) =
-                    kListCost + static_cast<float>(segment.blocks_at(open[l].list, level));
+            const OpenList& list = open[l];
+            planner_.missed(l, 0) = weight * list.codes[0];
+            for (std::uint32_t cut = 1; cut <= kLevels.size(); ++cut) {
+                planner_.missed(l, cut) = weight * static_cast<float>(kLevels[cut - 1] - 1);
+                planner_.cost(l, cut) = kListCost + static_cast<float>(list.blocks_at(cut));
             }
-            planner_.cost(l, kReadAll) = kListCost + static_cast<float>(open[l].list.n_blocks());
+            planner_.cost(l, kReadAll) = kListCost + static_cast<float>(list.n_blocks);
         }
         planner_.solve(static_cast<float>(allowance));
-        for (std::size_t l = 0; l < open.size(); ++l) {
-            ImpactTerm& term = terms[open[l].term];
-            term.cut = planner_.cut(l);
-            const int left = term.cut == kReadAll ? 0
-                             : term.cut == 0      ? 255
-                                                  : kLevels[term.cut - 1] - 1;
-            term.missed = term.code_weight * left;
-        }
+        for (std::size_t l = 0; l < open.size(); ++l) terms[open[l].term].cut = planner_.cut(l);
     }
 
     // Applies the cuts of the plan to the open lists; what was read of a list stays read.
-    void apply_plan(const ImpactView& segment) {
+    void apply_plan() {
         missed = 0.0;
         for (OpenList& list : open) {
             const ImpactTerm& term = terms[list.term];
-            missed += term.missed;
-            list.wanted = std::max(
-                list.done, term.cut == 0 ? 0 : segment.blocks_at(list.list, term.cut - 1));
+            list.wanted = std::max(list.done, list.blocks_at(term.cut));
+            if (list.wanted < list.n_blocks) missed += term.code_weight * list.codes[list.wanted];
+            if (list.done < list.wanted) prefetch(list.docs + list.done * kBlock);
         }
         missed *= 1.0 + 1e-9;
     }
 
     void want_all() {
         missed = 0.0;
-        for (OpenList& list : open) list.wanted = list.list.n_blocks();
+        for (OpenList& list : open) list.wanted = list.n_blocks;
     }
 
     // Adds the credits of all blocks wanted and not read yet; returns how many postings that was.
-    std::uint64_t scatter(const ImpactView& segment, std::uint16_t* acc) {
+    std::uint64_t scatter(std::uint16_t* acc) {
         std::uint64_t read = 0;
-        if (!open.empty()) prefetch_docs(segment, open[0]);
+        if (!open.empty()) prefetch_docs(open[0]);
         for (std::size_t l = 0; l < open.size(); ++l) {
-            if (l + 1 < open.size()) prefetch_docs(segment, open[l + 1]);
+            if (l + 1 < open.size()) prefetch_docs(open[l + 1]);
             OpenList& list = open[l];
             if (list.done >= list.wanted) continue;
             const std::uint32_t factor = terms[list.term].factor;
-            const std::uint32_t size = list.list.size();
-            const std::uint16_t* docs = segment.docs + list.list.begin;
-            const std::uint8_t* codes = segment.block_codes(list.list);
             const std::uint32_t whole =
-                std::min<std::uint32_t>(list.wanted, size / static_cast<std::uint32_t>(kBlock));
+                std::min<std::uint32_t>(list.wanted, list.size / static_cast<std::uint32_t>(kBlock));
             std::uint32_t b = list.done;
             for (; b < whole; ++b) {
-                const std::uint16_t units = credit(factor, codes[b]);
-                const std::uint16_t* doc = docs + b * kBlock;
+                const std::uint16_t units = credit(factor, list.codes[b]);
+                const std::uint16_t* doc = list.docs + b * kBlock;
                 for (std::size_t i = 0; i < kBlock; ++i)
                     acc[doc[i]] = static_cast<std::uint16_t>(acc[doc[i]] + units);
             }
             if (b < list.wanted) {
-                const std::uint16_t units = credit(factor, codes[b]);
-                for (std::uint32_t p = b * kBlock; p < size; ++p)
-                    acc[docs[p]] = static_cast<std::uint16_t>(acc[docs[p]] + units);
+                const std::uint16_t units = credit(factor, list.codes[b]);
+                for (std::uint32_t p = b * kBlock; p < list.size; ++p)
+                    acc[list.docs[p]] = static_cast<std::uint16_t>(acc[list.docs[p]] + units);
             }
             read += (list.wanted - list.done) * kBlock;
             list.done = list.wanted;
         }
         return read;
     }
+
+    // What a document of the open window can score at most, with so many units.
+    double bound(std::uint16_t units) const { return (units * unit + missed) * inflation; }
 
     // The lowest accumulator with which a document can still reach a score.
     std::uint16_t units_for(float score) const {
@@ -224,13 +216,42 @@ class ImpactQuery {
   private:
     static constexpr float kListCost = 3.0f;  // starting a list costs as much as this many blocks
 
-    void prefetch_docs(const ImpactView& segment, const OpenList& list) const {
+    void prefetch_docs(const OpenList& list) const {
         if (list.done >= list.wanted) return;
-        const std::uint16_t* from = segment.docs + list.list.begin + list.done * kBlock;
+        const std::uint16_t* from = list.docs + list.done * kBlock;
         const std::size_t n = std::min<std::size_t>((list.wanted - list.done) * kBlock, 384);
         for (std::size_t i = 0; i < n; i += 32) prefetch(from + i);
     }
 
+    void ready_next(const ImpactView& segment) {
+        ahead_.clear();
+        window_ahead_ = next_window_;
+        if (window_ahead_ == kNoWindow) return;
+        next_window_ = kNoWindow;
+        for (std::uint32_t t = 0; t < terms.size(); ++t) {
+            ImpactTerm& term = terms[t];
+            if (term.window == window_ahead_) {
+                const ImpactList& list = segment.lists[term.next];
+                segment.check(list);
+                const std::uint8_t* codes = segment.codes + list.codes;
+                const bool is_long = list.size() >= kLongList;
+                ahead_.push_back({segment.docs + list.begin, is_long ? codes : nullptr,
+                                  is_long ? codes + kLevelBytes : codes, t, list.size(),
+                                  list.n_blocks(), 0, 0});
+                prefetch(codes);
+                prefetch(segment.docs + list.begin);
+                ++term.next;
+                term.window =
+                    term.next == term.end ? kNoWindow : segment.lists[term.next].window();
+                if (term.window <= window_ahead_)  // only in an altered file
+                    throw CorruptSegment("windows of a column do not ascend");
+            }
+            next_window_ = std::min(next_window_, term.window);
+        }
+    }
+
+    std::vector<OpenList> ahead_;  // of the window after the open one
+    std::uint32_t window_ahead_ = kNoWindow, next_window_ = kNoWindow;
     CutPlanner planner_;
     bool bounded_ = false;
 };

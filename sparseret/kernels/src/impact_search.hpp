@@ -6,10 +6,12 @@
 
 #include <algorithm>
 #include <bit>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <limits>
 #include <new>
+#include <span>
 #include <vector>
 
 #include "impact_query.hpp"
@@ -85,14 +87,16 @@ class ImpactSearcher {
     const Work& work() const { return work_; }
 
   private:
+    // A document that may be worth its row. The key is a bound of its score (exact search), or its
+    // units, which are whole numbers that a float holds (approximate search).
     struct Candidate {
+        float key;
         std::uint32_t doc;  // in the segment
-        std::uint16_t units;
     };
     struct Scratch {
         ImpactQuery query;
         std::vector<Candidate> candidates;
-        std::vector<std::uint32_t> scored;
+        std::vector<std::uint32_t> scored;  // documents of the segment, as they were scored
         ImpactAccumulators accumulators;
     };
     static Scratch& scratch() {
@@ -128,53 +132,138 @@ class ImpactSearcher {
 
     // --- exact ---------------------------------------------------------------------------------
 
-    // Window by window. With theta the k-th best score so far, lists are cut so that no document
-    // can lack more than a share of theta, and every document whose bound reaches theta is scored.
+    // Every document whose bound reaches a floor becomes a candidate; candidates are scored best
+    // first, until the k-th best score so far (theta) exceeds the bounds of all that are left.
+    // What was dropped is below the floor, so the result is exact if the floor is at most theta.
+    // A floor estimated from the first window may turn out too high: then a second pass, whose
+    // floor is theta, brings what is missing.
     template <class Rows>
     void visit_exact(const ImpactTarget& target, const Rows& rows) {
-        constexpr float kCutOfTheta = 0.12f;
+        kept_.scored.clear();
+        const bool known = top_.threshold() > 0.0f;  // from the segments before
+        float floor = top_.threshold();
+        exact_pass(target, rows, floor, !known);
+        if (floor > 0.0f && !(top_.threshold() >= floor)) {
+            floor = top_.threshold();
+            exact_pass(target, rows, floor, false);
+        }
+    }
+
+    // `floor` rises where an estimate or a better theta allows it.
+    template <class Rows>
+    void exact_pass(const ImpactTarget& target, const Rows& rows, float& floor, bool estimated) {
+        // The more hits, the more rows it takes, and the less lists may leave to them.
+        const double cut_of_floor =
+            0.25 / (1.0 + 0.6 * std::log10(std::max(static_cast<double>(k_), 10.0) / 10.0));
         constexpr float kReplan = 1.05f;
         ImpactQuery& query = kept_.query;
         std::uint16_t* acc = kept_.accumulators.data();
-        float planned_for = std::numeric_limits<float>::infinity();
+        auto& candidates = kept_.candidates;
+        candidates.clear();
+        // Documents that were scored already must not come back.
+        std::vector<std::uint32_t> skip(kept_.scored);
+        std::sort(skip.begin(), skip.end());
+        auto skipped = skip.cbegin();
+        float planned_for = 0.0f;
+        std::size_t limit = 8 * k_ + 4096;
         for_each_window(target, [&](std::size_t first, std::size_t n) {
-            kept_.scored.clear();
-            if (!(top_.threshold() > 0.0f)) warm_start(target, rows, acc, first, n);
-            const float theta = top_.threshold();
-            if (theta > 0.0f) {
-                if (planned_for > theta || theta > kReplan * planned_for) {
-                    planned_for = theta;
-                    query.plan(*target.segment, static_cast<double>(theta) * kCutOfTheta);
+            if (estimated) {
+                estimated = false;
+                floor = estimate(target, rows, acc, first, n);
+                skip = kept_.scored;
+                std::sort(skip.begin(), skip.end());
+                skipped = skip.cbegin();
+            }
+            if (floor > 0.0f) {
+                if (floor > kReplan * planned_for) {
+                    planned_for = floor;
+                    query.plan(static_cast<double>(floor) * cut_of_floor);
                 }
-                query.apply_plan(*target.segment);
+                query.apply_plan();
             } else {
                 query.want_all();
             }
-            work_.postings += query.scatter(*target.segment, acc);
-            for (const std::uint32_t doc : kept_.scored) acc[doc - first] = 0;
-            kept_.candidates.clear();
-            scan16<false>(acc, n, query.units_for(top_.threshold()), offer(target, first));
-            score_candidates(target, rows);
+            work_.postings += query.scatter(acc);
+            for (; skipped != skip.cend() && *skipped < first + n; ++skipped)
+                acc[*skipped - first] = 0;
+            scan16<false>(acc, n, query.units_for(floor), offer(target, first, [&](std::uint16_t units) {
+                // Rounded up.
+                return static_cast<float>(query.bound(units) * (1.0 + 1.2e-7));
+            }));
+            if (candidates.size() > limit) {
+                floor = std::max(floor, thin_out(target, rows));
+                limit = std::max(limit, 2 * candidates.size());
+            }
         });
+        score_best_first(target, rows);
     }
 
-    // Scores the most promising documents of a window, for a first theta.
+    // A score that about k documents reach, from the share of them that the first window should
+    // have if it is like the others; 0 where it has not enough.
     template <class Rows>
-    void warm_start(const ImpactTarget& target, const Rows& rows, std::uint16_t* acc,
-                    std::size_t first, std::size_t n) {
+    float estimate(const ImpactTarget& target, const Rows& rows, std::uint16_t* acc,
+                   std::size_t first, std::size_t n) {
         constexpr double kCut = 0.05;
         ImpactQuery& query = kept_.query;
-        const std::size_t wanted = k_ + k_ / 2 + 8;
-        if (4 * wanted > n) return;
-        query.plan(*target.segment, query.total * kCut);
-        query.apply_plan(*target.segment);
-        work_.postings += query.scatter(*target.segment, acc);
-        kept_.candidates.clear();
-        const std::uint16_t units = units_of_best(acc, n, wanted);
-        scan16<true>(acc, n, units, offer(target, first));
-        if (kept_.candidates.size() > 4 * wanted) return;  // ties: nothing stands out
-        for (const Candidate& candidate : kept_.candidates) kept_.scored.push_back(candidate.doc);
-        score_candidates(target, rows);
+        const std::size_t from = std::max(first, target.begin);
+        const std::size_t to = std::min(first + n, target.end);
+        const double share = static_cast<double>(to - from) /
+                             static_cast<double>(target.end - target.begin);
+        const double expected = share * static_cast<double>(k_);
+        // Two standard deviations to the safe side, so that a second pass is rare.
+        const double rank = expected + 2.0 * std::sqrt(expected * (1.0 - share)) + 2.0 * (1.0 - share);
+        const auto wanted = std::min(k_, static_cast<std::size_t>(std::ceil(rank)));
+        const std::size_t scored = wanted + wanted / 2 + 8;
+        if (4 * scored > to - from) return 0.0f;
+        query.plan(query.total * kCut);
+        query.apply_plan();
+        work_.postings += query.scatter(acc);
+        const std::uint16_t units = units_of_best(acc, n, scored);
+        scan16<true>(acc, n, units, offer(target, first, [](std::uint16_t u) { return u; }));
+        auto& candidates = kept_.candidates;
+        const bool ties = candidates.size() > 4 * scored;  // nothing stands out
+        HeapTopK best(wanted);
+        if (!ties)
+            score(target, rows, candidates, [](float) { return true; },
+                  [&](std::size_t doc, float score) {
+                      best.push(score, static_cast<std::int64_t>(doc));
+                      kept_.scored.push_back(static_cast<std::uint32_t>(doc));
+                  });
+        candidates.clear();
+        return std::max(best.threshold(), 0.0f);
+    }
+
+    // Scores the best candidates so far, and drops those that cannot be hits any more; returns
+    // theta.
+    template <class Rows>
+    float thin_out(const ImpactTarget& target, const Rows& rows) {
+        auto& candidates = kept_.candidates;
+        const std::size_t n = std::min(k_, candidates.size());
+        const auto nth = candidates.begin() + static_cast<std::ptrdiff_t>(n);
+        std::nth_element(candidates.begin(), nth - 1, candidates.end(), before);
+        std::sort(candidates.begin(), nth, before);
+        score_exact(target, rows, {candidates.data(), n});
+        const float theta = top_.threshold();
+        candidates.erase(candidates.begin(), nth);
+        std::erase_if(candidates, [theta](const Candidate& c) { return c.key < theta; });
+        return theta;
+    }
+
+    template <class Rows>
+    void score_best_first(const ImpactTarget& target, const Rows& rows) {
+        auto& candidates = kept_.candidates;
+        if (candidates.size() > k_ + k_ / 2 + 16) thin_out(target, rows);
+        std::sort(candidates.begin(), candidates.end(), before);
+        score_exact(target, rows, candidates);
+    }
+
+    template <class Rows>
+    void score_exact(const ImpactTarget& target, const Rows& rows,
+                     std::span<const Candidate> candidates) {
+        score(target, rows, candidates, [this](float key) { return key >= top_.threshold(); },
+              [this](std::size_t doc, float) {
+                  kept_.scored.push_back(static_cast<std::uint32_t>(doc));
+              });
     }
 
     // --- approximate ---------------------------------------------------------------------------
@@ -191,48 +280,60 @@ class ImpactSearcher {
         std::uint16_t floor = 0;
         double missed = 0.0;
         for_each_window(target, [&](std::size_t first, std::size_t n) {
-            if (!floor) query.plan(*target.segment, query.total * effort_.cut);
-            query.apply_plan(*target.segment);
+            if (!floor) query.plan(query.total * effort_.cut);
+            query.apply_plan();
             missed = std::max(missed, query.missed);
-            work_.postings += query.scatter(*target.segment, acc);
-            if (!floor) floor = first_floor(target, acc, n);
-            scan16<false>(acc, n, floor, offer(target, first));
+            work_.postings += query.scatter(acc);
+            if (!floor) floor = first_floor(target, acc, first, n);
+            scan16<false>(acc, n, floor, offer(target, first, [](std::uint16_t u) { return u; }));
             if (candidates.size() > 2 * effort_.candidates) floor = keep_best(effort_.candidates);
         });
         if (candidates.size() > effort_.candidates) keep_best(effort_.candidates);
-        std::sort(candidates.begin(), candidates.end(), heavier);
+        std::sort(candidates.begin(), candidates.end(), before);
         query.missed = missed;
-        score_candidates(target, rows);
+        score(target, rows, candidates,
+              [&, theta = -1.0f, floor = 0.0f](float key) mutable {
+                  if (theta != top_.threshold()) {
+                      theta = top_.threshold();
+                      floor = query.units_for(theta);
+                  }
+                  return key >= floor;
+              },
+              [](std::size_t, float) {});
     }
 
-    // A floor from the first window that leaves more candidates than needed: if a share of the
+    // A floor from the first window, for about twice its share of the candidates; if a part of the
     // documents is allowed, so many more of them have to be looked at.
     std::uint16_t first_floor(const ImpactTarget& target, const std::uint16_t* acc,
-                              std::size_t n) const {
-        const std::size_t wanted = effort_.candidates / 4 + k_;
-        const std::size_t documents = std::max<std::size_t>(target.n_allowed, 1);
-        const double rarity = static_cast<double>(target.segment->n_docs) /
-                              static_cast<double>(std::min(documents, target.segment->n_docs));
-        const double scaled = static_cast<double>(wanted) * rarity;
+                              std::size_t first, std::size_t n) const {
+        const std::size_t inside =
+            std::min(first + n, target.end) - std::max(first, target.begin);
+        const auto documents = static_cast<double>(
+            std::max<std::size_t>(std::min(target.n_allowed, target.end - target.begin), 1));
+        const double share = 2.0 * static_cast<double>(inside) /
+                             static_cast<double>(target.end - target.begin);
+        const double wanted = std::min(1.0, share) * static_cast<double>(effort_.candidates) +
+                              static_cast<double>(k_) * 0.5 + 8.0;
+        const double scaled = wanted * static_cast<double>(target.end - target.begin) / documents;
         if (scaled * 2.0 > static_cast<double>(n)) return 1;
         return units_of_best(acc, n, static_cast<std::size_t>(scaled));
     }
 
-    static bool heavier(const Candidate& a, const Candidate& b) {
-        return a.units != b.units ? a.units > b.units : a.doc < b.doc;
-    }
-
-    // Keeps the n heaviest candidates; returns the least that another one needs.
+    // Keeps the n best candidates; returns the least units that another one needs.
     std::uint16_t keep_best(std::size_t n) {
         auto& candidates = kept_.candidates;
         const auto nth = candidates.begin() + static_cast<std::ptrdiff_t>(n - 1);
-        std::nth_element(candidates.begin(), nth, candidates.end(), heavier);
-        const std::uint16_t least = nth->units;
+        std::nth_element(candidates.begin(), nth, candidates.end(), before);
+        const auto least = static_cast<std::uint32_t>(nth->key);
         candidates.resize(n);
-        return least == 65535 ? least : static_cast<std::uint16_t>(least + 1);
+        return static_cast<std::uint16_t>(std::min(least + 1, 65535u));
     }
 
     // --- shared --------------------------------------------------------------------------------
+
+    static bool before(const Candidate& a, const Candidate& b) {
+        return a.key != b.key ? a.key > b.key : a.doc < b.doc;
+    }
 
     // body(first document, number of documents) for each window of the range that holds a term.
     template <class Body>
@@ -240,29 +341,26 @@ class ImpactSearcher {
         const ImpactView& segment = *target.segment;
         ImpactQuery& query = kept_.query;
         const std::size_t size = std::size_t{1} << segment.window_bits;
-        const auto least = static_cast<std::uint32_t>(target.begin >> segment.window_bits);
-        std::uint32_t window = query.next_window(segment, least);
-        if (window != ImpactQuery::kNoWindow) query.prefetch_window(segment, window);
-        while (window != ImpactQuery::kNoWindow) {
+        query.begin_windows(segment, static_cast<std::uint32_t>(target.begin >> segment.window_bits));
+        for (;;) {
+            const std::uint32_t window = query.open_window(segment);
             const std::size_t first = window * size;
-            if (first >= segment.n_docs) throw CorruptSegment("a window is out of range");
-            if (first >= target.end) break;
-            query.open_window(segment, window);
-            const std::uint32_t following = query.next_window(segment, window + 1);
-            if (following != ImpactQuery::kNoWindow) query.prefetch_window(segment, following);
+            if (window == ImpactQuery::kNoWindow || first >= target.end) break;
             // Accumulators past the last document are read and cleared too: only an altered file
             // names such documents, and offer() leaves them out.
             body(first, size);
-            window = following;
         }
     }
 
-    auto offer(const ImpactTarget& target, std::size_t first) {
-        return [this, &target, first](std::size_t i, std::uint16_t units) {
+    // What a scan calls: keeps a document as a candidate, with the key of its units.
+    template <class Key>
+    auto offer(const ImpactTarget& target, std::size_t first, Key&& key) {
+        return [this, &target, first, key](std::size_t i, std::uint16_t units) {
             const std::size_t doc = first + i;
             if (doc < target.begin || doc >= target.end) return;
             if (target.allowed && !(target.allowed[doc >> 6] >> (doc & 63) & 1)) return;
-            kept_.candidates.push_back({static_cast<std::uint32_t>(doc), units});
+            kept_.candidates.push_back(
+                {static_cast<float>(key(units)), static_cast<std::uint32_t>(doc)});
         };
     }
 
@@ -279,34 +377,29 @@ class ImpactSearcher {
         return static_cast<std::uint16_t>(low);
     }
 
-    // Scores the candidates, passing over those whose bound has fallen behind meanwhile.
-    template <class Rows>
-    void score_candidates(const ImpactTarget& target, const Rows& rows) {
+    // Scores candidates in order, those whose key is still `wanted`; also tells `scored` of each.
+    template <class Rows, class Wanted, class Scored>
+    void score(const ImpactTarget& target, const Rows& rows, std::span<const Candidate> candidates,
+               Wanted&& wanted, Scored&& scored) {
         constexpr std::size_t kFar = 24, kNear = 10;  // documents ahead: where a row is, the row
-        const auto& candidates = kept_.candidates;
         const std::size_t n = candidates.size();
         for (std::size_t c = 0; c < std::min(kFar, n); ++c) rows.prefetch_place(candidates[c].doc);
         for (std::size_t c = 0; c < std::min(kNear, n); ++c) rows.prefetch_row(candidates[c].doc);
-        float theta = top_.threshold();
-        std::uint16_t floor = kept_.query.units_for(theta);
         for (std::size_t c = 0; c < n; ++c) {
+            if (!wanted(candidates[c].key)) break;  // keys descend
             if (c + kFar < n) rows.prefetch_place(candidates[c + kFar].doc);
             if (c + kNear < n) rows.prefetch_row(candidates[c + kNear].doc);
-            if (candidates[c].units < floor) continue;
-            score_row(target, rows, candidates[c].doc);
-            if (top_.threshold() != theta) {
-                theta = top_.threshold();
-                floor = kept_.query.units_for(theta);
-            }
+            score_row(target, rows, candidates[c].doc, scored);
         }
     }
 
-    template <class Rows>
-    void score_row(const ImpactTarget& target, const Rows& rows, std::size_t doc) {
+    template <class Rows, class Scored>
+    void score_row(const ImpactTarget& target, const Rows& rows, std::size_t doc, Scored&& scored) {
         float score;
         ++work_.rows;
-        if (rows.score(kept_.query.map, doc, score))
-            top_.push(score, target.first_row + static_cast<std::int64_t>(doc));
+        if (!rows.score(kept_.query.map, doc, score)) score = 0.0f;
+        else top_.push(score, target.first_row + static_cast<std::int64_t>(doc));
+        scored(doc, score);
     }
 
     // Whether scoring every document that may be returned is less work than reading lists.
@@ -333,13 +426,13 @@ class ImpactSearcher {
     void score_all(const ImpactTarget& target, const Rows& rows) {
         if (!target.allowed) {
             for (std::size_t doc = target.begin; doc < target.end; ++doc)
-                score_row(target, rows, doc);
+                score_row(target, rows, doc, [](std::size_t, float) {});
             return;
         }
         for (std::size_t word = target.begin >> 6; word <= (target.end - 1) >> 6; ++word) {
             for (std::uint64_t bits = target.allowed[word]; bits; bits &= bits - 1) {
                 const std::size_t doc = word * 64 + static_cast<unsigned>(std::countr_zero(bits));
-                if (doc >= target.begin && doc < target.end) score_row(target, rows, doc);
+                if (doc >= target.begin && doc < target.end) score_row(target, rows, doc, [](std::size_t, float) {});
             }
         }
     }
