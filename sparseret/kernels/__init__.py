@@ -151,7 +151,7 @@ class RankedColumns(NamedTuple):
     columns: NDArray[np.int32]
     """Distinct columns, ascending."""
     column_max: NDArray[np.float32]
-    """Largest value of each."""
+    """Largest value of each, or 0 where none is positive."""
     ranks: NDArray[Any]
     """Position of each value's column among them: uint16 if they are at most 2**16, or uint32."""
 
@@ -224,6 +224,8 @@ class ImpactSegment:
 
 class ImpactBuilder:
     """Makes impact-ordered lists window by window, so that rows need never be held all at once.
+
+    Meaning: :func:`sparseret.kernels.reference.impact_lists`.
 
     Args:
         columns: distinct columns of all rows to come, ascending, shape (n_columns,).
@@ -316,6 +318,8 @@ def search(
 
 def rank_columns(columns: NDArray[np.int32], values: NDArray[np.float32]) -> RankedColumns:
     """Renumber columns without gaps, in ascending order.
+
+    Meaning: :func:`sparseret.kernels.reference.rank_columns`.
 
     Args:
         columns: not negative, int32, shape (nnz,).

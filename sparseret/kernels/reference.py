@@ -7,12 +7,36 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sparseret.kernels import WINDOW_BITS, Codebook, Postings, Ranking, Rows
+from sparseret.kernels import (
+    IMPACT_BITS,
+    WINDOW_BITS,
+    Codebook,
+    ImpactLists,
+    Postings,
+    RankedColumns,
+    Ranking,
+    Rows,
+)
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
-__all__ = ["count_terms", "invert", "is_canonical", "make_codebook", "search"]
+__all__ = [
+    "count_terms",
+    "impact_lists",
+    "invert",
+    "is_canonical",
+    "make_codebook",
+    "rank_columns",
+    "search",
+]
+
+BLOCK = 8
+"""Postings that share one code."""
+LEVELS = np.array([160, 112, 80, 56, 40, 28, 18, 10])
+"""Codes at which a list may be cut."""
+LONG_LIST = 64
+"""Postings from which on a list tells, in front of its codes, how many blocks reach each level."""
 
 
 def search(
@@ -83,6 +107,58 @@ def invert(
         block_ptr=np.append(starts, len(rows)).astype(np.uint32),
         docs=(rows & ((1 << window_bits) - 1)).astype(np.uint16),
         values=values,
+    )
+
+
+def rank_columns(columns: NDArray[np.int32], values: NDArray[np.float32]) -> RankedColumns:
+    """Number the distinct columns in ascending order; NaN counts as no value, and no column's
+    largest value is below 0.
+    """
+    distinct, ranks = np.unique(columns, return_inverse=True)
+    largest = np.zeros(len(distinct), np.float32)
+    np.fmax.at(largest, ranks, values)
+    wide = np.uint16 if len(distinct) <= 2**16 else np.uint32
+    return RankedColumns(distinct.astype(np.int32), largest, ranks.astype(wide))
+
+
+def impact_lists(
+    columns: NDArray[np.int32],
+    column_max: NDArray[np.float32],
+    row_ptr: NDArray[np.int64],
+    ranks: NDArray[Any],
+    weights: NDArray[np.float32],
+    window_bits: int = IMPACT_BITS,
+) -> ImpactLists:
+    """What an :class:`~sparseret.kernels.ImpactBuilder` makes of the rows, in whatever portions.
+
+    Sort postings by window, column, code and document, where
+    ``code = ceil(weight * 255 / column_max)``, heaviest first: each column of each window is a
+    list. The code of a block is that of its first posting.
+    """
+    rows = np.repeat(np.arange(len(row_ptr) - 1), np.diff(row_ptr))
+    windows = rows >> window_bits
+    codes = np.ceil(weights.astype(np.float64) * 255 / column_max[ranks]).clip(1, 255)
+    order = np.lexsort((rows, -codes, ranks, windows))
+    rows, windows, codes, ranks = (array[order] for array in (rows, windows, codes, ranks))
+    fresh = np.ones(len(rows), dtype=bool)
+    fresh[1:] = (ranks[1:] != ranks[:-1]) | (windows[1:] != windows[:-1])
+    starts = np.flatnonzero(fresh)
+    stored, places = bytearray(), []
+    for start, stop in zip(starts, np.append(starts, len(rows))[1:], strict=True):
+        places.append((start, len(stored), windows[start] << 16 | stop - start - 1))
+        blocks = codes[start:stop:BLOCK]
+        if stop - start >= LONG_LIST:
+            stored += (blocks >= LEVELS[:, None]).sum(axis=1).astype("<u2").tobytes()
+        stored += blocks.astype(np.uint8).tobytes()
+    by_column = np.argsort(ranks[starts], kind="stable")
+    counts = np.bincount(ranks[starts], minlength=len(columns))
+    return ImpactLists(
+        columns=columns,
+        column_max=column_max,
+        column_ptr=np.concatenate(([0], np.cumsum(counts))).astype(np.uint32),
+        lists=np.array(places, np.uint32).reshape(-1, 3)[by_column].reshape(-1),
+        docs=(rows & ((1 << window_bits) - 1)).astype(np.uint16),
+        codes=np.frombuffer(bytes(stored), np.uint8),
     )
 
 

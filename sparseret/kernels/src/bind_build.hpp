@@ -5,6 +5,7 @@
 #include <nanobind/ndarray.h>
 
 #include <algorithm>
+#include <limits>
 
 #include "bind_arrays.hpp"
 #include "impact_build.hpp"
@@ -49,9 +50,11 @@ struct ImpactBuilder {
     template <class Rank>
     Out<std::uint16_t> add_as(const In<std::int64_t>& row_ptr, const AnyIn& ranks,
                               const In<float>& weights, std::size_t n_threads) {
+        constexpr float kLargest = std::numeric_limits<float>::max();
         const auto* data = static_cast<const Rank*>(ranks.data());
         for (std::size_t i = 0; i < ranks.size(); ++i)
-            require(data[i] < n_columns && weights(i) > 0.0f && weights(i) <= column_max[data[i]],
+            require(data[i] < n_columns && weights(i) > 0.0f && weights(i) <= kLargest &&
+                        weights(i) <= column_max[data[i]],
                     "a rank or weight is out of range");
         const std::size_t n = row_ptr.size() - 1, size = std::size_t{1} << window_bits;
         require(n_docs + n <= std::size_t{1} << (window_bits + 16),
@@ -102,6 +105,7 @@ struct ImpactBuilder {
         }
         lists.clear();
         list_ranks.clear();
+        n_docs = n_postings = 0;
         return nb::make_tuple(adopt(std::move(column_ptr)), adopt(std::move(sorted)),
                               adopt(std::move(codes)));
     }

@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <stdexcept>
 #include <vector>
 
 #include "impact.hpp"
@@ -26,7 +27,8 @@ inline std::uint8_t impact_code(float weight, float largest) {
 }
 
 // rows of n <= 2^16 documents: ranks[row_ptr[d] - row_ptr[0] ...], likewise weights. `docs` has
-// room for all postings, and gets the lists one after the other.
+// room for all postings, and gets the lists one after the other. Ranks that repeat within a row are
+// noticed only where a list would outgrow its window.
 template <class Rank>
 WindowLists build_window(std::size_t n, const std::int64_t* row_ptr, const Rank* ranks,
                          const float* weights, std::size_t n_columns, const float* column_max,
@@ -37,6 +39,7 @@ WindowLists build_window(std::size_t n, const std::int64_t* row_ptr, const Rank*
     for (std::size_t i = 0; i < nnz; ++i) ++end[ranks[i] + 1];
     WindowLists out;
     for (std::size_t c = 0; c < n_columns; ++c) {
+        if (end[c + 1] > n) throw std::invalid_argument("a rank occurs twice in a row");
         if (end[c + 1]) {
             out.ranks.push_back(static_cast<std::uint32_t>(c));
             out.sizes.push_back(static_cast<std::uint16_t>(end[c + 1] - 1));
