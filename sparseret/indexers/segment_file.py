@@ -59,13 +59,25 @@ def read_segment(path: Path, *, size: int, header_crc: int) -> SegmentFile:
                 f"{path} has {actual} bytes where the catalog says {size}: the file was truncated "
                 "or replaced. Restore it from a backup or build the index again"
             )
-        mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    length = int.from_bytes(mapped[:8], "little")
-    if 8 + length > size or zlib.crc32(mapped[: 8 + length]) != header_crc:
+        # An empty file cannot be mapped.
+        mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if actual else b""
+    end = 8 + int.from_bytes(mapped[:8], "little")
+    if end > size or zlib.crc32(mapped[:end]) != header_crc:
         raise CorruptIndexError(
             f"{path} has an altered header. Restore it from a backup or build the index again"
         )
-    header = json.loads(mapped[8 : 8 + length])
+    try:
+        return _parse(path, mapped, end)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise CorruptIndexError(
+            f"{path} is no sound segment file ({error!r}). Restore it from a backup or build the "
+            "index again"
+        ) from error
+
+
+def _parse(path: Path, mapped: mmap.mmap | bytes, end: int) -> SegmentFile:
+    """The segment behind a header of ``end`` bytes; exceptions of Python where there is none."""
+    header = json.loads(mapped[8:end])
     metadata = header.pop("__metadata__")
     if metadata["format"] != FORMAT or int(metadata["version"]) > SEGMENT_VERSION:
         raise IncompatibleIndexError(
@@ -74,20 +86,24 @@ def read_segment(path: Path, *, size: int, header_crc: int) -> SegmentFile:
         )
     arrays: dict[str, NDArray[Any]] = {}
     for name, entry in header.items():
-        begin, end = entry["data_offsets"]
+        first, last = entry["data_offsets"]
         dtype = DTYPES[entry["dtype"]]
-        if end > begin:
-            count = (end - begin) // dtype.itemsize
-            arrays[name] = np.frombuffer(mapped, dtype, count, 8 + length + begin)
-        else:
-            arrays[name] = np.empty(0, dtype)
+        if first < 0 or (end + first) % dtype.itemsize:
+            raise ValueError(f"{name} is out of place")
+        count = (last - first) // dtype.itemsize
+        arrays[name] = (
+            np.frombuffer(mapped, dtype, count, end + first) if count > 0 else np.empty(0, dtype)
+        )
+    checksums = json.loads(metadata["crc32"])
+    if not checksums.keys() <= arrays.keys():
+        raise ValueError("checksums of arrays that it lacks")
     return SegmentFile(
         path=path,
         data=_unflatten(arrays),
         window_bits=int(metadata["window_bits"]),
         total_length=float(metadata["total_length"]),
         largest=float(metadata["largest"]),
-        checksums=json.loads(metadata["crc32"]),
+        checksums=checksums,
     )
 
 
