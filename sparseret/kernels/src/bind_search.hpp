@@ -69,6 +69,7 @@ struct Segment {
           posting_values(std::move(posting_values_)) {
         require(window_bits >= 1 && window_bits <= sparseret::kMaxWindowBits,
                 "window_bits must lie in 1..16");
+        require(n_docs <= std::size_t{1} << (window_bits + 16), "too many documents for one segment");
         require(column_ptr.size() == columns.size() + 1, "column_ptr has the wrong length");
         require(block_ptr.size() == block_window.size() + 1, "block_ptr has the wrong length");
         require(posting_values.size() == posting_docs.size(), "posting_values: wrong length");
@@ -177,6 +178,7 @@ struct ImpactSegment {
 struct Targets {
     std::vector<sparseret::SearchTarget> plain;
     std::vector<sparseret::ImpactTarget> impact;
+    std::size_t n_rows = 0;
 };
 
 // Segments of either kind as one collection, its rows numbered through; [begin, end) of them.
@@ -185,6 +187,7 @@ inline Targets targets_of(const nb::list& segments,
                    std::int64_t end) {
     require(allowed.size() == segments.size(), "one bitmap (or None) per segment");
     require(begin >= 0, "rows must not be negative");
+    end = std::max<std::int64_t>(end, 0);
     Targets out;
     std::int64_t first_row = 0;
     for (std::size_t s = 0; s < segments.size(); ++s) {
@@ -217,6 +220,7 @@ inline Targets targets_of(const nb::list& segments,
         }
         first_row += n;
     }
+    out.n_rows = static_cast<std::size_t>(first_row);
     return out;
 }
 
@@ -230,6 +234,9 @@ inline nb::tuple search(const nb::list& segments,
     require(columns.size() == values.size(), "columns and values differ in length");
     require_offsets(indptr, columns.size());
     const Targets targets = targets_of(segments, allowed, begin, end);
+    // More than there are is as good as all, and sums of these must not overflow.
+    k = std::clamp<std::size_t>(targets.n_rows, 1, k);
+    candidates = std::min(candidates, std::max<std::size_t>(targets.n_rows, 1));
     const std::size_t n_queries = indptr.size() - 1;
     std::vector<std::vector<sparseret::Hit>> hits(n_queries);
     std::atomic<std::uint64_t> postings{0}, rows_scored{0};

@@ -78,7 +78,8 @@ struct ImpactView {
     // Position of a column in `columns`, or n_columns. Columns ascend, so a column is at most as far
     // from the place of the same number as there are columns missing: few, in a full vocabulary.
     std::size_t find(std::int32_t column) const {
-        if (!n_columns || column < columns[0] || column > columns[n_columns - 1]) return n_columns;
+        if (!n_columns || column < 0 || column < columns[0] || column > columns[n_columns - 1])
+            return n_columns;
         const auto wanted = static_cast<std::size_t>(column);
         const auto missing = static_cast<std::size_t>(columns[n_columns - 1]) + 1 - n_columns;
         const std::int32_t* from = columns + (wanted > missing ? wanted - missing : 0);
