@@ -1,8 +1,10 @@
 """Which effort of an approximate search reaches which recall, measured on the index itself.
 
-A search has two efforts (:class:`sparseret.kernels.Effort`). Calibration runs a grid of them on
-sample queries, compares each with exact search, and keeps for every result size the pairs that no
-other beats in both recall and cost. A request for a recall then takes the cheapest that reached it.
+A search has two efforts (:class:`sparseret.kernels.Effort`). For each of some cuts, calibration
+searches sample queries with many candidates and compares with exact search. The place that a hit
+had among the candidates tells how many would have been enough for it, so one search shows the
+recall of every number of candidates. For each recall that may be asked for, the cheapest pair is
+searched once more, and what that did is kept; a request takes the cheapest that reached it.
 """
 
 from __future__ import annotations
@@ -10,7 +12,6 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
-from itertools import product
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
@@ -29,9 +30,11 @@ RESULT_SIZES = (10, 100, 1000)
 """A search for k results uses what was measured for the smallest of these that is at least k."""
 
 _CUTS = (0.02, 0.04, 0.07, 0.1, 0.14, 0.18, 0.22, 0.27, 0.33, 0.4, 0.5)
-_CANDIDATES = (1.2, 1.6, 2.2, 3.0, 4.5, 7.0, 11.0, 18.0, 30.0, 50.0)
-_MAX_CANDIDATES = 20_000
-_POSTINGS_PER_ROW = 250.0
+_RECALLS = (0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.88, 0.9, 0.92, 0.94, 0.95, 0.96, 0.97, 0.98, 0.99,
+            0.995, 0.998, 0.999)  # fmt: skip
+_MOST_CANDIDATES = 50
+"""Times the number of results."""
+_POSTINGS_PER_ROW = 500.0
 """How many postings are read in the time that scoring one document takes."""
 
 _MOST_QUERIES = {10: 500, 100: 150, 1000: 40}
@@ -46,7 +49,7 @@ class Level(NamedTuple):
     recall: float
     """Mean share of the exact top k that was found; equal scores count as found."""
     cost: float
-    """Mean work of a query: postings read, and documents scored as 250 postings each."""
+    """Mean work of a query: postings read, and documents scored as 500 postings each."""
 
 
 class Calibration(NamedTuple):
@@ -84,12 +87,23 @@ class Calibration(NamedTuple):
         )  # fmt: skip
 
 
+class _Found(Protocol):
+    """What a snapshot finds."""
+
+    @property
+    def scores(self) -> list[NDArray[np.float32]]: ...
+    @property
+    def places(self) -> list[NDArray[np.uint32]]: ...
+    @property
+    def work(self) -> Work: ...
+
+
 class _Search(Protocol):
     """The search of a snapshot."""
 
     def __call__(
         self, queries: csr_array, k: int, *, effort: Effort | None, threads: int
-    ) -> tuple[list[NDArray[np.int64]], list[NDArray[np.float32]], Work]: ...
+    ) -> _Found: ...
 
 
 def check_effort(effort: object) -> None:
@@ -111,7 +125,7 @@ def calibrate(
     threads: int = 1,
     progress: Callable[[int, int], None] | None = None,
 ) -> Calibration:
-    """Measure the grid of efforts.
+    """Find the cheapest effort for each of many recalls.
 
     Args:
         search: :meth:`sparseret.indexers.snapshot.Snapshot.search`.
@@ -120,29 +134,76 @@ def calibrate(
         n_documents: of the index; result sizes above a tenth of it are left out.
         given: whether the user gave the queries.
         threads: for the searches; the outcome does not depend on it.
-        progress: called with (efforts done, efforts in all).
+        progress: called with (steps done, steps in all).
     """
     sizes = [k for k in RESULT_SIZES if 10 * k <= n_documents] if queries.shape[0] else []
-    grid = list(product(_CUTS, _CANDIDATES))
+    steps = len(sizes) * (len(_CUTS) + len(_RECALLS))
     levels: list[Level] = []
     for s, k in enumerate(sizes):
         asked = queries[: _MOST_QUERIES[k]]
         exact = search(asked, k, effort=None, threads=threads)
-        worst = _cost(exact[2], asked.shape[0])
-        measured = []
-        for g, (cut, factor) in enumerate(grid):
+        worst = _cost(exact.work, asked.shape[0])
+        curves = []
+        for c, cut in enumerate(_CUTS):
             if progress:
-                progress(s * len(grid) + g, len(sizes) * len(grid))
-            candidates = min(math.ceil(factor * k), _MAX_CANDIDATES)
-            effort = Effort(cut, candidates)
+                progress(s * (steps // len(sizes)) + c, steps)
+            found = search(asked, k, effort=Effort(cut, _MOST_CANDIDATES * k), threads=threads)
+            curves.append(_curve(cut, exact.scores, found))
+        measured: dict[Effort, Level] = {}
+        for r, recall in enumerate(_RECALLS):
+            if progress:
+                progress(s * (steps // len(sizes)) + len(_CUTS) + r, steps)
+            effort = _cheapest(curves, recall, k)
+            if effort is None or effort in measured:
+                continue
             found = search(asked, k, effort=effort, threads=threads)
-            level = Level(k, effort, _recall(exact[1], found[1]), _cost(found[2], asked.shape[0]))
-            if level.cost < worst:
-                measured.append(level)
-        levels += _undominated(measured)
+            achieved = _recall(exact.scores, found.scores)
+            measured[effort] = Level(k, effort, achieved, _cost(found.work, asked.shape[0]))
+        levels += _undominated([level for level in measured.values() if level.cost < worst])
     if progress and sizes:
-        progress(len(sizes) * len(grid), len(sizes) * len(grid))
+        progress(steps, steps)
     return Calibration(n_documents, queries.shape[0], given, levels)
+
+
+class _Curve(NamedTuple):
+    """What one cut does, for any number of candidates."""
+
+    cut: float
+    postings: float
+    """Mean of a query."""
+    recall: NDArray[np.float64]
+    """Of the first candidate alone, the first two, and so on."""
+
+
+def _curve(cut: float, exact: list[NDArray[np.float32]], found: _Found) -> _Curve:
+    """The recall that each number of candidates would have reached."""
+    gained = np.zeros(1, np.float64)
+    n_queries = 0
+    for want, got, places in zip(exact, found.scores, found.places, strict=True):
+        if not len(want):
+            continue
+        n_queries += 1
+        # No more than are wanted, where scores tie.
+        right = np.sort(places[got >= want[-1]])[: len(want)].astype(np.int64)
+        if len(right) and right[-1] >= len(gained):
+            gained = np.concatenate((gained, np.zeros(int(right[-1]) + 1 - len(gained))))
+        np.add.at(gained, right, 1.0 / len(want))
+    recall = np.cumsum(gained) / n_queries if n_queries else np.ones(1)
+    return _Curve(cut, found.work.postings / max(len(exact), 1), recall)
+
+
+def _cheapest(curves: list[_Curve], recall: float, k: int) -> Effort | None:
+    """The cut and candidates of the least cost that reach a recall; None where none do."""
+    best: Effort | None = None
+    least = math.inf
+    for curve in curves:
+        if curve.recall[-1] < recall:
+            continue
+        candidates = max(int(np.searchsorted(curve.recall, recall)) + 1, k)
+        cost = curve.postings + _POSTINGS_PER_ROW * candidates
+        if cost < least:
+            best, least = Effort(curve.cut, candidates), cost
+    return best
 
 
 def made_queries(

@@ -59,7 +59,7 @@ def search_snapshot(
         allowed = selected if allowed is None else np.intersect1d(allowed, selected)
     if allowed is not None and len(allowed) and allowed[-1] - allowed[0] == len(allowed) - 1:
         between, allowed = range(int(allowed[0]), int(allowed[-1]) + 1), None
-    numbers, scores, _ = snapshot.search(
+    numbers, scores, _, _ = snapshot.search(
         queries, k, allow=allowed, between=between, effort=chosen, threads=threads or _CORES
     )
     if len(numbers) == 1:

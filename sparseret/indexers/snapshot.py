@@ -36,6 +36,8 @@ class Found(NamedTuple):
     numbers: list[NDArray[np.int64]]
     """Document numbers, best first."""
     scores: list[NDArray[np.float32]]
+    places: list[NDArray[np.uint32]]
+    """Of an approximate search (:class:`sparseret.kernels.Ranking`)."""
     work: kernels.Work
 
 
@@ -156,8 +158,9 @@ class Snapshot:
         bounds = ranking.ptr.tolist()
         rows = [slice(*ends) for ends in pairwise(bounds)]
         return Found(
-            [numbers[row] for row in rows], [ranking.scores[row] for row in rows], ranking.work
-        )
+            [numbers[row] for row in rows], [ranking.scores[row] for row in rows],
+            [ranking.places[row] for row in rows], ranking.work,
+        )  # fmt: skip
 
     def row(self, number: int) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
         """Columns and weights of one live document.

@@ -132,6 +132,9 @@ class Ranking(NamedTuple):
     ptr: NDArray[np.int64]
     rows: NDArray[np.int64]
     scores: NDArray[np.float32]
+    places: NDArray[np.uint32]
+    """For an approximate search, the place of each row among the candidates of its segment: fewer
+    candidates find those with lower places. Zeros where a segment was searched exactly."""
     work: Work = Work()
 
 
@@ -296,7 +299,7 @@ def search(
         CorruptIndexError: an offset in the segment points outside it.
     """
     try:
-        ptr, found, scores, n_postings, n_rows = _native.search(
+        ptr, found, scores, places, n_postings, n_rows = _native.search(
             [segment.native for segment in segments],
             [None] * len(segments) if allowed is None else list(allowed),
             0 if rows is None else rows.start,
@@ -313,7 +316,7 @@ def search(
         raise CorruptIndexError(
             f"{error}: `sparseret verify` tells which file is damaged"
         ) from error
-    return Ranking(ptr, found, scores, Work(n_postings, n_rows))
+    return Ranking(ptr, found, scores, places, Work(n_postings, n_rows))
 
 
 def rank_columns(columns: NDArray[np.int32], values: NDArray[np.float32]) -> RankedColumns:

@@ -60,7 +60,9 @@ def search(
     cut: float,
     candidates: int,
     n_threads: int,
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32], int, int]: ...
+) -> tuple[
+    NDArray[np.int64], NDArray[np.int64], NDArray[np.float32], NDArray[np.uint32], int, int
+]: ...
 def rank_columns(
     columns: NDArray[np.int32], values: NDArray[np.float32]
 ) -> tuple[NDArray[np.int32], NDArray[np.float32], NDArray[Any]]: ...

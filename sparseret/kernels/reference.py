@@ -80,6 +80,7 @@ def search(
         np.array(ptr, dtype=np.int64),
         np.concatenate([np.empty(0, np.int64), *rows]),
         np.concatenate([np.empty(0, np.float32), *scores]),
+        np.zeros(ptr[-1], dtype=np.uint32),
     )
 
 

@@ -262,14 +262,16 @@ inline nb::tuple search(const nb::list& segments,
     }
     std::vector<std::int64_t> ptr{0}, rows;
     std::vector<float> scores;
+    std::vector<std::uint32_t> places;
     for (const auto& list : hits) {
         for (const auto& hit : list) {
             rows.push_back(hit.row);
             scores.push_back(hit.score);
+            places.push_back(hit.place);
         }
         ptr.push_back(static_cast<std::int64_t>(rows.size()));
     }
-    return nb::make_tuple(adopt(std::move(ptr)), adopt(std::move(rows)), adopt(std::move(scores)),
+    return nb::make_tuple(adopt(std::move(ptr)), adopt(std::move(rows)), adopt(std::move(scores)), adopt(std::move(places)),
                           postings.load(), rows_scored.load());
 }
 

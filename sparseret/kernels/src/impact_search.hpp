@@ -389,16 +389,19 @@ class ImpactSearcher {
             if (!wanted(candidates[c].key)) break;  // keys descend
             if (c + kFar < n) rows.prefetch_place(candidates[c + kFar].doc);
             if (c + kNear < n) rows.prefetch_row(candidates[c + kNear].doc);
-            score_row(target, rows, candidates[c].doc, scored);
+            score_row(target, rows, candidates[c].doc, scored, static_cast<std::uint32_t>(c));
         }
     }
 
     template <class Rows, class Scored>
-    void score_row(const ImpactTarget& target, const Rows& rows, std::size_t doc, Scored&& scored) {
+    void score_row(const ImpactTarget& target, const Rows& rows, std::size_t doc, Scored&& scored,
+                   std::uint32_t place = 0) {
         float score;
         ++work_.rows;
-        if (!rows.score(kept_.query.map, doc, score)) score = 0.0f;
-        else top_.push(score, target.first_row + static_cast<std::int64_t>(doc));
+        if (rows.score(kept_.query.map, doc, score))
+            top_.push(score, target.first_row + static_cast<std::int64_t>(doc), place);
+        else
+            score = 0.0f;
         scored(doc, score);
     }
 

@@ -12,6 +12,7 @@ namespace sparseret {
 
 struct Hit {
     float score;
+    std::uint32_t place;  // among the candidates of its segment, best bound first; 0 without
     std::int64_t row;
 };
 
@@ -32,7 +33,7 @@ class TopK {
     const float& threshold() const { return threshold_; }
 
     void push(float score, std::int64_t row) {
-        buffer_.push_back({score, row});
+        buffer_.push_back({score, 0, row});
         if (buffer_.size() >= limit_) cut();
     }
 
@@ -72,8 +73,8 @@ class HeapTopK {
     // The k-th best score, or -inf while there are fewer.
     float threshold() const { return threshold_; }
 
-    void push(float score, std::int64_t row) {
-        const Hit hit{score, row};
+    void push(float score, std::int64_t row, std::uint32_t place = 0) {
+        const Hit hit{score, place, row};
         if (heap_.size() == k_) {
             if (!better(hit, heap_.front())) return;
             std::pop_heap(heap_.begin(), heap_.end(), better);
