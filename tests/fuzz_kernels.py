@@ -141,7 +141,7 @@ def impact_arguments(rng: Rng, rows: Any, bits: int) -> list[Any]:
 
 
 def make_impact(arguments: list[Any], bits: int) -> ImpactSegment:
-    return ImpactSegment(ImpactLists(*arguments[:6]), *arguments[6:], bits)
+    return ImpactSegment(ImpactLists(*arguments[:5]), *arguments[5:], bits)
 
 
 def plain_arguments(rng: Rng, rows: Any, bits: int) -> list[Any]:

@@ -94,11 +94,13 @@ def test_lists_of_every_length(size: int, kind: str) -> None:
     }[kind].astype(np.float32)
     row_ptr = np.arange(size + 1, dtype=np.int64)
     lists = assert_built_like_the_reference(row_ptr, np.zeros(size, np.uint16), weights, 1, 10)
-    assert sorted(lists.docs) == list(range(size))
+    docs = lists.words[-size:]
+    assert sorted(docs) == list(range(size))
     # The promise: no weight exceeds code * column_max / 255.
-    table = 16 if size >= reference.LONG_LIST else 0
-    codes = np.repeat(lists.codes[table:], reference.BLOCK)[:size].astype(np.float64)
-    assert (weights[lists.docs] <= codes * float(lists.column_max[0]) / 255 * (1 + 1e-12)).all()
+    table = 8 if size >= reference.LONG_LIST else 0
+    stored = lists.words[table:-size].view(np.uint8)
+    codes = np.repeat(stored, reference.BLOCK)[:size].astype(np.float64)
+    assert (weights[docs] <= codes * float(lists.column_max[0]) / 255 * (1 + 1e-12)).all()
 
 
 def test_a_list_that_fills_the_largest_window() -> None:
@@ -117,7 +119,7 @@ def test_no_rows_and_empty_rows() -> None:
             lists = assert_built_like_the_reference(
                 np.zeros(n_rows + 1, np.int64), *nothing, n_columns, 5
             )
-            assert len(lists.docs) == len(lists.lists) == len(lists.codes) == 0
+            assert len(lists.words) == len(lists.lists) == 0
 
 
 def test_the_builder_refuses_what_the_bounds_do_not_cover() -> None:

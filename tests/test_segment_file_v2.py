@@ -134,7 +134,7 @@ def test_the_golden_segment_is_read(golden: bytes) -> None:
     )
     for name, a, b in zip(want._fields, data.lists, want, strict=True):
         np.testing.assert_array_equal(a, b, err_msg=name)
-    assert max(data.lists.lists[2::3] & 0xFFFF) + 1 >= reference.LONG_LIST
+    assert max(data.lists.lists[1::2] & 0xFFFF) + 1 >= reference.LONG_LIST
 
 
 def test_the_golden_segment_is_searched(golden: bytes, tmp_path: Path) -> None:
@@ -171,7 +171,8 @@ def test_the_safetensors_library_reads_it(golden: bytes) -> None:
         read_segment(GOLDEN, size=len(golden), header_crc=zlib.crc32(golden[: header_end(golden)]))
     )
     arrays = safetensors.numpy.load_file(GOLDEN)
-    assert not arrays.pop("padding").any()
+    assert not arrays.pop("padding_1").any()
+    assert not arrays.pop("padding_2").any()
     want = {name: getattr(file, name) for name in file._fields if name != "lists"}
     want |= {f"lists.{name}": array for name, array in file.lists._asdict().items()}
     assert arrays.keys() == want.keys()
@@ -219,10 +220,10 @@ def test_every_header_byte_counts(golden: bytes, tmp_path: Path) -> None:
         lambda header: header["__metadata__"].update(window_bits="many"),
         lambda header: header["__metadata__"].update(version="two"),
         lambda header: header["__metadata__"].update(crc32="[1"),
-        lambda header: header["lists.docs"].update(dtype="BF16"),
-        lambda header: header["lists.docs"].update(data_offsets=[0]),
-        lambda header: header["lists.docs"].update(data_offsets=[-5000, -4000]),
-        lambda header: header["lists.docs"].update(data_offsets=[0, 2**40]),
+        lambda header: header["lists.words"].update(dtype="BF16"),
+        lambda header: header["lists.words"].update(data_offsets=[0]),
+        lambda header: header["lists.words"].update(data_offsets=[-5000, -4000]),
+        lambda header: header["lists.words"].update(data_offsets=[0, 2**40]),
         lambda header: header["row_ptr"].update(data_offsets=[1, 9]),  # not aligned
         lambda header: header["row_ptr"].update(data_offsets=["a", "b"]),
         lambda header: header.update(row_ptr=3),
@@ -252,7 +253,7 @@ def test_newer_and_foreign_headers(golden: bytes, tmp_path: Path) -> None:
 def test_verify_names_the_altered_array(golden: bytes, tmp_path: Path) -> None:
     end = header_end(golden)
     header = json.loads(golden[8:end])
-    for name in sorted(header.keys() - {"__metadata__", "padding"}):
+    for name in sorted(header.keys() - {"__metadata__", "padding_1", "padding_2"}):
         begin, stop = header[name]["data_offsets"]
         for at in (begin, (begin + stop) // 2, stop - 1):
             altered = bytearray(golden)
@@ -289,7 +290,7 @@ def test_verify_finds_what_checksums_cannot(tmp_path: Path) -> None:
     with InvertedIndex.create(tmp_path / "sound", dim=300, signed=False) as index:
         index.add([str(i) for i in range(N)], rows())
     assert verify_index(tmp_path / "sound") == []
-    for name in ("lists.docs", "lists.codes", "lists.lists", "lists.column_ptr"):
+    for name in ("lists.words", "lists.lists", "lists.column_ptr"):
         path = tmp_path / name
         shutil.copytree(tmp_path / "sound", path)
         (file,) = (path / "segments").iterdir()

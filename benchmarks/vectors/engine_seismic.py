@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["Seismic"]
 
 _BUILDS = (("plain", 1000), ("plain", 4000), ("dotvbyte", 300), ("dotvbyte", 1000),
-           ("dotvbyte", 2000), ("dotvbyte", 4000))  # fmt: skip
+           ("dotvbyte", 4000))  # fmt: skip
 
 
 class Seismic(Engine):

@@ -139,8 +139,8 @@ def write_impact_segment(
             "row_ptr": (np.dtype(np.int64), len(row_ptr)),
             "row_values": (whole.value_type, nnz),
             "row_ranks": (rank_type, nnz),
-            "lists.docs": (np.dtype(np.uint16), nnz),
         },
+        growing=("lists.words", np.dtype(np.uint16)),
         window_bits=window_bits,
         largest=largest,
     ) as file:
@@ -152,7 +152,7 @@ def write_impact_segment(
             ranks, values = _gather(parts, whole, begin, end)
             inside = row_ptr[begin : end + 1] - row_ptr[begin]
             weights = values if whole.code_values is None else whole.code_values[values]
-            file.append("lists.docs", builder.add(inside, ranks, weights, _THREADS))
+            file.append("lists.words", builder.add(inside, ranks, weights, _THREADS))
             file.append("row_ranks", ranks)
             file.append("row_values", values)
         lists = builder.finish(np.empty(0, np.uint16))
@@ -163,7 +163,6 @@ def write_impact_segment(
                 "lists.column_ptr": lists.column_ptr,
                 "lists.lists": lists.lists,
                 "code_values": _NONE if whole.code_values is None else whole.code_values,
-                "lists.codes": lists.codes,
             }
         )
 

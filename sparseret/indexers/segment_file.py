@@ -114,7 +114,7 @@ def verify_segment(segment: SegmentFile) -> list[str]:
 
 
 def _unflatten(arrays: dict[str, NDArray[Any]]) -> SegmentData | ImpactData:
-    if "lists.docs" in arrays:
+    if "lists.words" in arrays:
         rows = {name: arrays[name] for name in ImpactData._fields if name != "lists"}
         lists = ImpactLists(*(arrays[f"lists.{name}"] for name in ImpactLists._fields))
         return ImpactData(**rows, lists=lists)

@@ -104,6 +104,7 @@ class SegmentWriter:
     Args:
         path: must not exist.
         sized: dtype and length of the arrays that are appended to, widest types first.
+        growing: name and dtype of one more such array, whose length is not known beforehand.
         window_bits: for the header.
         largest: largest stored value, for the header.
 
@@ -116,6 +117,7 @@ class SegmentWriter:
         path: Path,
         sized: Mapping[str, tuple[np.dtype[Any], int]],
         *,
+        growing: tuple[str, np.dtype[Any]],
         window_bits: int,
         largest: float,
     ) -> None:
@@ -134,13 +136,13 @@ class SegmentWriter:
         self._finished = False
         for name, (dtype, length) in sized.items():
             self._reserve(name, dtype, length)
-        # Nothing may lie between arrays, so what aligns those after these is an array too.
-        self._reserve("padding", np.dtype(np.uint8), -self._end % _ALIGNMENT)
         try:
             self._file = path.open("xb", buffering=0)
         except OSError as error:
             raise _storage_error(path, error) from error
-        self.append("padding", np.zeros(-self._next["padding"] % _ALIGNMENT, np.uint8))
+        self._pad(1)
+        self._growing, self._growing_type = growing
+        self._reserve(self._growing, self._growing_type, 0)
 
     def append(self, name: str, array: NDArray[Any]) -> None:
         """Write further values of an array."""
@@ -161,10 +163,13 @@ class SegmentWriter:
         Args:
             last: arrays of any length, widest types first.
         """
+        n_grown = (self._next[self._growing] - self._end) // self._growing_type.itemsize
+        self._entries[self._growing] = _entry(self._growing_type, n_grown, self._end)
+        self._end = self._next[self._growing]
+        self._pad(2)
         for name, array in last.items():
             self._reserve(name, array.dtype, len(array))
             self.append(name, array)
-        del self._crc["padding"]
         metadata = {**self._metadata, "crc32": json.dumps(self._crc)}
         text = json.dumps({"__metadata__": metadata, **self._entries}).encode()
         prefix = (_HEADER_BYTES - 8).to_bytes(8, "little") + text.ljust(_HEADER_BYTES - 8)
@@ -191,6 +196,14 @@ class SegmentWriter:
         self._file.close()
         if not self._finished:
             self._path.unlink(missing_ok=True)
+
+    def _pad(self, number: int) -> None:
+        """Align what comes next. Nothing may lie between arrays, so this is an array too."""
+        name = f"padding_{number}"
+        length = -self._end % _ALIGNMENT
+        self._reserve(name, np.dtype(np.uint8), length)
+        self.append(name, np.zeros(length, np.uint8))
+        del self._crc[name]
 
     def _reserve(self, name: str, dtype: np.dtype[Any], length: int) -> None:
         self._entries[name] = _entry(dtype, length, self._end)

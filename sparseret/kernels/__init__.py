@@ -89,13 +89,12 @@ class ImpactLists(NamedTuple):
     column_ptr: NDArray[np.uint32]
     """Offsets of each column into the lists, shape (n_columns + 1,)."""
     lists: NDArray[np.uint32]
-    """Three words a list, shape (3 * n_lists,): first posting; offset into ``codes``; window in
-    the upper 16 bits, number of postings less one in the lower."""
-    docs: NDArray[np.uint16]
-    """Document within its window, shape (nnz,); the lists of a window lie side by side."""
-    codes: NDArray[np.uint8]
-    """One code a block; lists of 64 postings and more have a table in front: for each of 8 levels,
-    how many blocks have at least that code, 16 bits each."""
+    """Two numbers a list, shape (2 * n_lists,): its place in ``words``; window in the upper 16
+    bits, number of postings less one in the lower."""
+    words: NDArray[np.uint16]
+    """The lists of each window side by side. A list has three parts: for one of 64 postings and
+    more, a table of how many blocks have at least each of 8 codes; the code of each block, two in
+    a word, the lower bits first; the document, within its window, of each posting."""
 
 
 class Codebook(NamedTuple):
@@ -262,14 +261,14 @@ class ImpactBuilder:
             threads: windows are spread over this many threads.
 
         Returns:
-            ``docs`` of these rows, shape (nnz,).
+            ``words`` of the lists of these rows.
         """
         return self._native.add(row_ptr, ranks, weights, max(1, threads))
 
-    def finish(self, docs: NDArray[np.uint16]) -> ImpactLists:
-        """The lists of all rows; ``docs`` is what :meth:`add` returned, joined."""
-        column_ptr, lists, codes = self._native.finish()
-        return ImpactLists(self._columns, self._column_max, column_ptr, lists, docs, codes)
+    def finish(self, words: NDArray[np.uint16]) -> ImpactLists:
+        """The lists of all rows; ``words`` is what :meth:`add` returned, joined."""
+        column_ptr, lists = self._native.finish()
+        return ImpactLists(self._columns, self._column_max, column_ptr, lists, words)
 
 
 def search(

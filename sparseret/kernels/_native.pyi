@@ -28,8 +28,7 @@ class ImpactSegment:
         column_max: NDArray[np.float32],
         column_ptr: NDArray[np.uint32],
         lists: NDArray[np.uint32],
-        docs: NDArray[np.uint16],
-        codes: NDArray[np.uint8],
+        words: NDArray[np.uint16],
         row_ptr: NDArray[np.int64],
         row_ranks: NDArray[Any],
         row_values: NDArray[Any],
@@ -46,7 +45,7 @@ class ImpactBuilder:
         weights: NDArray[np.float32],
         n_threads: int,
     ) -> NDArray[np.uint16]: ...
-    def finish(self) -> tuple[NDArray[np.uint32], NDArray[np.uint32], NDArray[np.uint8]]: ...
+    def finish(self) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]: ...
 
 def search(
     segments: list[Segment | ImpactSegment],

@@ -144,22 +144,25 @@ def impact_lists(
     fresh = np.ones(len(rows), dtype=bool)
     fresh[1:] = (ranks[1:] != ranks[:-1]) | (windows[1:] != windows[:-1])
     starts = np.flatnonzero(fresh)
-    stored, places = bytearray(), []
+    docs = rows & ((1 << window_bits) - 1)
+    words, places = [np.empty(0, np.uint16)], []
+    n_words = 0
     for start, stop in zip(starts, np.append(starts, len(rows))[1:], strict=True):
-        places.append((start, len(stored), windows[start] << 16 | stop - start - 1))
-        blocks = codes[start:stop:BLOCK]
-        if stop - start >= LONG_LIST:
-            stored += (blocks >= LEVELS[:, None]).sum(axis=1).astype("<u2").tobytes()
-        stored += blocks.astype(np.uint8).tobytes()
+        places.append((n_words, windows[start] << 16 | stop - start - 1))
+        blocks = codes[start:stop:BLOCK].astype(np.uint16)
+        table = (blocks >= LEVELS[:, None]).sum(axis=1) if stop - start >= LONG_LIST else []
+        padded = np.append(blocks, np.zeros(len(blocks) % 2, np.uint16))
+        made = np.concatenate((table, padded[::2] | padded[1::2] << 8, docs[start:stop]))
+        words.append(made.astype(np.uint16))
+        n_words += len(made)
     by_column = np.argsort(ranks[starts], kind="stable")
     counts = np.bincount(ranks[starts], minlength=len(columns))
     return ImpactLists(
         columns=columns,
         column_max=column_max,
         column_ptr=np.concatenate(([0], np.cumsum(counts))).astype(np.uint32),
-        lists=np.array(places, np.uint32).reshape(-1, 3)[by_column].reshape(-1),
-        docs=(rows & ((1 << window_bits) - 1)).astype(np.uint16),
-        codes=np.frombuffer(bytes(stored), np.uint8),
+        lists=np.array(places, np.uint32).reshape(-1, 2)[by_column].reshape(-1),
+        words=np.concatenate(words),
     )
 
 

@@ -21,8 +21,7 @@ struct ImpactBuilder {
     std::vector<float> column_max;
     std::vector<std::uint32_t> list_ranks;
     std::vector<sparseret::ImpactList> lists;
-    std::vector<std::uint8_t> codes;
-    std::size_t n_docs = 0, n_postings = 0;
+    std::size_t n_docs = 0, n_words = 0;
 
     ImpactBuilder(In<float> column_max_, unsigned window_bits_)
         : n_columns(column_max_.size()),
@@ -32,7 +31,7 @@ struct ImpactBuilder {
                 "window_bits must lie in 5..16");
     }
 
-    // Rows of whole windows (only the last call may end within one); returns the posting_docs.
+    // Rows of whole windows (only the last call may end within one); returns the words of their lists.
     Out<std::uint16_t> add(In<std::int64_t> row_ptr, AnyIn ranks, In<float> weights,
                            std::size_t n_threads) {
         require_offsets(row_ptr, weights.size());
@@ -40,7 +39,6 @@ struct ImpactBuilder {
         require(ranks.size() == nnz && weights.size() == nnz, "ranks and weights differ in length");
         require((n_docs & ((std::size_t{1} << window_bits) - 1)) == 0,
                 "rows were added after a window that was not full");
-        require(n_postings + nnz < 0xffffffffu, "too many values for one segment");
         if (ranks.dtype() == nb::dtype<std::uint16_t>())
             return add_as<std::uint16_t>(row_ptr, ranks, weights, n_threads);
         require(ranks.dtype() == nb::dtype<std::uint32_t>(), "ranks: wrong dtype");
@@ -59,8 +57,6 @@ struct ImpactBuilder {
         const std::size_t n = row_ptr.size() - 1, size = std::size_t{1} << window_bits;
         require(n_docs + n <= std::size_t{1} << (window_bits + 16),
                 "too many documents for one segment");
-        auto out = allocate<std::uint16_t>(ranks.size());
-        std::uint16_t* docs = out.data();
         std::vector<sparseret::WindowLists> windows((n + size - 1) / size);
         {
             nb::gil_scoped_release unlocked;
@@ -69,45 +65,45 @@ struct ImpactBuilder {
                 const auto base = static_cast<std::size_t>(row_ptr(first));
                 windows[w] = sparseret::build_window<Rank>(
                     std::min(size, n - first), row_ptr.data() + first, data + base,
-                    weights.data() + base, n_columns, column_max.data(), docs + base);
+                    weights.data() + base, n_columns, column_max.data());
             });
         }
+        std::size_t added = 0;
+        for (const auto& window : windows) added += window.words.size();
+        require(n_words + added < 0xffffffffu, "too many values for one segment");
+        auto out = allocate<std::uint16_t>(added);
+        std::uint16_t* to = out.data();
         for (std::size_t w = 0; w < windows.size(); ++w) {
             const auto number = static_cast<std::uint32_t>((n_docs >> window_bits) + w);
-            auto at = static_cast<std::uint32_t>(codes.size());
             for (std::size_t l = 0; l < windows[w].ranks.size(); ++l) {
-                const sparseret::ImpactList list{static_cast<std::uint32_t>(n_postings), at,
+                const sparseret::ImpactList list{static_cast<std::uint32_t>(n_words),
                                                  number << 16 | windows[w].sizes[l]};
                 list_ranks.push_back(windows[w].ranks[l]);
                 lists.push_back(list);
-                n_postings += list.size();
-                at += static_cast<std::uint32_t>(list.n_codes());
+                n_words += list.n_words();
             }
-            codes.insert(codes.end(), windows[w].codes.begin(), windows[w].codes.end());
-            require(codes.size() < 0xffffffffu, "too many codes for one segment");
+            to = std::copy(windows[w].words.begin(), windows[w].words.end(), to);
         }
         n_docs += n;
         return out;
     }
 
-    // The directory, term by term, and the codes; empties the builder.
+    // The directory, term by term; empties the builder.
     nb::tuple finish() {
         std::vector<std::uint32_t> column_ptr(n_columns + 1, 0);
         for (const std::uint32_t rank : list_ranks) ++column_ptr[rank + 1];
         for (std::size_t c = 0; c < n_columns; ++c) column_ptr[c + 1] += column_ptr[c];
         std::vector<std::uint32_t> next(column_ptr.begin(), column_ptr.end() - 1);
-        std::vector<std::uint32_t> sorted(3 * lists.size());
+        std::vector<std::uint32_t> sorted(2 * lists.size());
         for (std::size_t l = 0; l < lists.size(); ++l) {
-            std::uint32_t* out = sorted.data() + std::size_t{3} * next[list_ranks[l]]++;
+            std::uint32_t* out = sorted.data() + std::size_t{2} * next[list_ranks[l]]++;
             out[0] = lists[l].begin;
-            out[1] = lists[l].codes;
-            out[2] = lists[l].window_and_size;
+            out[1] = lists[l].window_and_size;
         }
         lists.clear();
         list_ranks.clear();
-        n_docs = n_postings = 0;
-        return nb::make_tuple(adopt(std::move(column_ptr)), adopt(std::move(sorted)),
-                              adopt(std::move(codes)));
+        n_docs = n_words = 0;
+        return nb::make_tuple(adopt(std::move(column_ptr)), adopt(std::move(sorted)));
     }
 };
 

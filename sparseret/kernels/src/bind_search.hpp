@@ -107,22 +107,20 @@ struct ImpactSegment {
     In<float> column_max;
     In<std::uint32_t> column_ptr;
     In<std::uint32_t> lists;
-    In<std::uint16_t> docs;
-    In<std::uint8_t> codes;
+    In<std::uint16_t> words;
     In<std::int64_t> row_ptr;
     AnyIn row_ranks, row_values;
     std::vector<float> table;
 
     ImpactSegment(unsigned window_bits, In<std::int32_t> columns_, In<float> column_max_,
-                  In<std::uint32_t> column_ptr_, In<std::uint32_t> lists_, In<std::uint16_t> docs_,
-                  In<std::uint8_t> codes_, In<std::int64_t> row_ptr_, AnyIn row_ranks_,
-                  AnyIn row_values_, std::optional<In<float>> weights)
+                  In<std::uint32_t> column_ptr_, In<std::uint32_t> lists_, In<std::uint16_t> words_,
+                  In<std::int64_t> row_ptr_, AnyIn row_ranks_, AnyIn row_values_,
+                  std::optional<In<float>> weights)
         : columns(std::move(columns_)),
           column_max(std::move(column_max_)),
           column_ptr(std::move(column_ptr_)),
           lists(std::move(lists_)),
-          docs(std::move(docs_)),
-          codes(std::move(codes_)),
+          words(std::move(words_)),
           row_ptr(std::move(row_ptr_)),
           row_ranks(std::move(row_ranks_)),
           row_values(std::move(row_values_)) {
@@ -130,14 +128,11 @@ struct ImpactSegment {
                 "window_bits must lie in 5..16");
         require(column_max.size() == columns.size(), "column_max has the wrong length");
         require(column_ptr.size() == columns.size() + 1, "column_ptr has the wrong length");
-        require(lists.size() % 3 == 0, "lists has the wrong length");
+        require(lists.size() % 2 == 0, "lists has the wrong length");
         require(row_ptr.size() >= 1, "row_ptr is empty");
         require(row_ptr.size() - 1 <= std::size_t{1} << (window_bits + 16),
                 "too many documents for one segment");
-        require(row_ranks.size() == docs.size() && row_values.size() == docs.size(),
-                "rows and postings differ in length");
-        require(docs.size() < 0xffffffffu && codes.size() < 0xffffffffu,
-                "too many postings for one segment");
+        require(row_ranks.size() == row_values.size(), "ranks and values differ in length");
         view.wide_ranks = row_ranks.dtype() == nb::dtype<std::uint32_t>();
         require(view.wide_ranks || row_ranks.dtype() == nb::dtype<std::uint16_t>(),
                 "row_ranks: wrong dtype");
@@ -147,13 +142,12 @@ struct ImpactSegment {
         view.columns = columns.data();
         view.column_max = column_max.data();
         view.column_ptr = column_ptr.data();
-        view.n_lists = lists.size() / 3;
-        static_assert(sizeof(sparseret::ImpactList) == 12 && alignof(sparseret::ImpactList) == 4);
+        view.n_lists = lists.size() / 2;
+        static_assert(sizeof(sparseret::ImpactList) == 8 && alignof(sparseret::ImpactList) == 4);
         view.lists = reinterpret_cast<const sparseret::ImpactList*>(lists.data());
-        view.n_postings = docs.size();
-        view.docs = docs.data();
-        view.n_codes = codes.size();
-        view.codes = codes.data();
+        view.n_words = words.size();
+        view.words = words.data();
+        view.n_postings = row_values.size();
         view.row_ptr = row_ptr.data();
         view.row_ranks = row_ranks.data();
         view.row_values = row_values.data();

@@ -138,10 +138,10 @@ NB_MODULE(_native, m) {
         .def("document_frequencies", &Segment::document_frequencies, "columns"_a);
     nb::class_<ImpactSegment>(m, "ImpactSegment")
         .def(nb::init<unsigned, In<std::int32_t>, In<float>, In<std::uint32_t>, In<std::uint32_t>,
-                      In<std::uint16_t>, In<std::uint8_t>, In<std::int64_t>, AnyIn, AnyIn,
+                      In<std::uint16_t>, In<std::int64_t>, AnyIn, AnyIn,
                       std::optional<In<float>>>(),
-             "window_bits"_a, "columns"_a, "column_max"_a, "column_ptr"_a, "lists"_a, "docs"_a,
-             "codes"_a, "row_ptr"_a, "row_ranks"_a, "row_values"_a, "weights"_a.none())
+             "window_bits"_a, "columns"_a, "column_max"_a, "column_ptr"_a, "lists"_a, "words"_a,
+             "row_ptr"_a, "row_ranks"_a, "row_values"_a, "weights"_a.none())
         .def("document_frequencies", &ImpactSegment::document_frequencies, "columns"_a);
     nb::class_<ImpactBuilder>(m, "ImpactBuilder")
         .def(nb::init<In<float>, unsigned>(), "column_max"_a, "window_bits"_a)

@@ -7,8 +7,11 @@
 //   weight of each posting of a block  <=  code * column_max / 255        (bound)
 //
 // so a posting takes 2 bytes and an eighth. Lists of kLongList postings or more carry a table of
-// how many of their blocks have a code >= kLevels[i], in front of their codes: with it a query is
-// planned, and every list cut, before a posting is touched.
+// how many of their blocks have a code >= kLevels[i]: with it a query is planned, and every list
+// cut, before a posting is touched. Table, codes and documents of a list lie side by side in
+// `words` of 16 bits, so that a short look at a list costs one place in memory:
+//
+//   [table: kLevels.size() words, long lists only] [codes: two a word, the last one padded] [docs]
 //
 // The rows (document -> columns, values) are kept beside: they are the truth that decides.
 #pragma once
@@ -17,7 +20,6 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 
 #include "segment.hpp"
 
@@ -28,27 +30,23 @@ inline constexpr unsigned kMaxImpactBits = 16;
 inline constexpr std::size_t kLongList = 64;
 // Thresholds at which lists may be cut, besides "keep all".
 inline constexpr std::array<std::uint8_t, 8> kLevels{160, 112, 80, 56, 40, 28, 18, 10};
-inline constexpr std::size_t kLevelBytes = 2 * kLevels.size();
 
 struct ImpactList {
-    std::uint32_t begin;            // first posting
-    std::uint32_t codes;            // offset of its level table (long lists) or first code
+    std::uint32_t begin;            // first word
     std::uint32_t window_and_size;  // window << 16 | postings - 1
 
     std::uint32_t window() const { return window_and_size >> 16; }
     std::uint32_t size() const { return (window_and_size & 0xffff) + 1; }
     std::uint32_t n_blocks() const { return (size() + kBlock - 1) / kBlock; }
-    std::size_t n_codes() const { return n_blocks() + (size() >= kLongList ? kLevelBytes : 0); }
+    std::size_t table_words() const { return size() >= kLongList ? kLevels.size() : 0; }
+    std::size_t code_words() const { return (n_blocks() + 1) / 2; }
+    std::size_t n_words() const { return table_words() + code_words() + size(); }
 };
 
 // Blocks of a list whose code is at least kLevels[level]. `levels` is its table, null in short lists.
-inline std::uint32_t blocks_at(const std::uint8_t* levels, const std::uint8_t* codes,
+inline std::uint32_t blocks_at(const std::uint16_t* levels, const std::uint8_t* codes,
                                std::uint32_t n_blocks, std::size_t level) {
-    if (levels) {
-        std::uint16_t n;
-        std::memcpy(&n, levels + 2 * level, 2);
-        return n < n_blocks ? n : n_blocks;  // an altered file may say more
-    }
+    if (levels) return std::min<std::uint32_t>(levels[level], n_blocks);  // if a file was altered
     std::uint32_t n = 0;
     while (n < n_blocks && codes[n] >= kLevels[level]) ++n;
     return n;
@@ -63,10 +61,9 @@ struct ImpactView {
     const std::uint32_t* column_ptr = nullptr;  // n_columns + 1, into lists
     std::size_t n_lists = 0;
     const ImpactList* lists = nullptr;    // windows ascend within a column
+    std::size_t n_words = 0;
+    const std::uint16_t* words = nullptr;
     std::size_t n_postings = 0;
-    const std::uint16_t* docs = nullptr;  // document within its window
-    std::size_t n_codes = 0;
-    const std::uint8_t* codes = nullptr;
     const std::int64_t* row_ptr = nullptr;  // n_docs + 1
     bool wide_ranks = false;
     const void* row_ranks = nullptr;  // position in `columns`, ascending, 16 or 32 bits
@@ -97,8 +94,7 @@ struct ImpactView {
     }
 
     void check(const ImpactList& list) const {
-        if (std::size_t{list.begin} + list.size() > n_postings ||
-            list.codes + list.n_codes() > n_codes ||
+        if (list.begin + list.n_words() > n_words ||
             (std::size_t{list.window()} << window_bits) >= n_docs)
             throw CorruptSegment("a list is out of range");
     }

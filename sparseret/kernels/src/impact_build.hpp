@@ -17,7 +17,7 @@ namespace sparseret {
 struct WindowLists {
     std::vector<std::uint32_t> ranks;  // one a list
     std::vector<std::uint16_t> sizes;  // postings - 1
-    std::vector<std::uint8_t> codes;   // of all lists, level tables included
+    std::vector<std::uint16_t> words;  // of all lists
 };
 
 // The smallest code whose bound covers the weight; 0 < weight <= largest.
@@ -31,8 +31,7 @@ inline std::uint8_t impact_code(float weight, float largest) {
 // noticed only where a list would outgrow its window.
 template <class Rank>
 WindowLists build_window(std::size_t n, const std::int64_t* row_ptr, const Rank* ranks,
-                         const float* weights, std::size_t n_columns, const float* column_max,
-                         std::uint16_t* docs) {
+                         const float* weights, std::size_t n_columns, const float* column_max) {
     const auto nnz = static_cast<std::size_t>(row_ptr[n] - row_ptr[0]);
     // Counting sort by term; a key orders postings within a term: heavy first, then by document.
     std::vector<std::uint32_t> end(n_columns + 1, 0);
@@ -53,7 +52,7 @@ WindowLists build_window(std::size_t n, const std::int64_t* row_ptr, const Rank*
             const std::uint32_t code = impact_code(weights[i], column_max[ranks[i]]);
             keys[end[ranks[i]]++] = (255 - code) << 16 | static_cast<std::uint32_t>(d);
         }
-    out.codes.reserve(nnz / kBlock + 8 * out.ranks.size());
+    out.words.reserve(nnz + nnz / (2 * kBlock) + 9 * out.ranks.size());
     std::vector<std::uint32_t> sorted;
     std::uint32_t begin = 0;
     for (std::size_t l = 0; l < out.ranks.size(); ++l) {
@@ -77,13 +76,18 @@ WindowLists build_window(std::size_t n, const std::int64_t* row_ptr, const Rank*
             std::uint32_t blocks = 0;
             for (const std::uint8_t level : kLevels) {
                 while (blocks < n_blocks && code_of(blocks) >= level) ++blocks;
-                out.codes.push_back(static_cast<std::uint8_t>(blocks & 0xff));
-                out.codes.push_back(static_cast<std::uint8_t>(blocks >> 8));
+                out.words.push_back(static_cast<std::uint16_t>(blocks));
             }
         }
-        for (std::uint32_t b = 0; b < n_blocks; ++b) out.codes.push_back(code_of(b));
+        for (std::uint32_t b = 0; b < n_blocks; b += 2) {
+            const std::uint8_t pair[2] = {code_of(b),
+                                          b + 1 < n_blocks ? code_of(b + 1) : std::uint8_t{0}};
+            std::uint16_t word;
+            std::memcpy(&word, pair, 2);
+            out.words.push_back(word);
+        }
         for (std::uint32_t p = 0; p < size; ++p)
-            docs[begin + p] = static_cast<std::uint16_t>(key[p] & 0xffff);
+            out.words.push_back(static_cast<std::uint16_t>(key[p] & 0xffff));
         begin += size;
     }
     return out;

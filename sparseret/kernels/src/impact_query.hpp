@@ -50,7 +50,7 @@ struct ImpactTerm {
 
 struct OpenList {
     const std::uint16_t* docs;
-    const std::uint8_t* levels;  // blocks of at least each level; null in short lists
+    const std::uint16_t* levels;  // blocks of at least each level; null in short lists
     const std::uint8_t* codes;
     std::uint32_t term, size, n_blocks;
     std::uint32_t done, wanted;  // blocks read, blocks to be read
@@ -233,13 +233,13 @@ class ImpactQuery {
             if (term.window == window_ahead_) {
                 const ImpactList& list = segment.lists[term.next];
                 segment.check(list);
-                const std::uint8_t* codes = segment.codes + list.codes;
-                const bool is_long = list.size() >= kLongList;
-                ahead_.push_back({segment.docs + list.begin, is_long ? codes : nullptr,
-                                  is_long ? codes + kLevelBytes : codes, t, list.size(),
+                const std::uint16_t* words = segment.words + list.begin;
+                const std::uint16_t* codes = words + list.table_words();
+                ahead_.push_back({codes + list.code_words(), codes == words ? nullptr : words,
+                                  reinterpret_cast<const std::uint8_t*>(codes), t, list.size(),
                                   list.n_blocks(), 0, 0});
-                prefetch(codes);
-                prefetch(segment.docs + list.begin);
+                prefetch(words);
+                prefetch(words + 32);
                 ++term.next;
                 term.window =
                     term.next == term.end ? kNoWindow : segment.lists[term.next].window();
