@@ -10,18 +10,19 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from sparseret.documents import Document
     from sparseret.errors import SparseretError
+    from sparseret.explanation import Explanation
     from sparseret.indexers.filters import field
     from sparseret.indexers.inverted import InvertedIndex
     from sparseret.protocols import Hits
     from sparseret.readers import read_documents
     from sparseret.registry import load_encoder
-    from sparseret.retriever import Explanation, Result, Retriever
+    from sparseret.retriever import Result, Retriever
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "Document": "documents",
-    "Explanation": "retriever",
+    "Explanation": "explanation",
     "Hits": "protocols",
     "InvertedIndex": "indexers.inverted",
     "Result": "retriever",

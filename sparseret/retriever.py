@@ -10,8 +10,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
-
 from sparseret import vectors as vector_checks
 from sparseret.documents import Document
 from sparseret.errors import (
@@ -21,6 +19,7 @@ from sparseret.errors import (
     IncompatibleIndexError,
     VectorError,
 )
+from sparseret.explanation import Explanation, explain_score
 from sparseret.indexers.inverted import InvertedIndex
 from sparseret.indexers.search import search_snapshot
 from sparseret.indexers.snapshot import Snapshot
@@ -33,7 +32,7 @@ if TYPE_CHECKING:
 
     from sparseret.indexers.filters import Filter
 
-__all__ = ["Explanation", "Result", "Retriever", "TermScore"]
+__all__ = ["Result", "Retriever"]
 
 _BATCH_DOCUMENTS = 1000
 _BATCH_CHARACTERS = 2**24
@@ -47,28 +46,6 @@ class Result(NamedTuple):
     title: str
     text: str
     metadata: Mapping[str, Any]
-
-
-class TermScore(NamedTuple):
-    """What one term adds to a score."""
-
-    term: str
-    query_weight: float
-    document_weight: float
-    contribution: float
-    """query_weight * document_weight in float32."""
-
-
-class Explanation(NamedTuple):
-    """Why a document has its score."""
-
-    id: str
-    score: float
-    """Float32 sum of the contributions in the order of columns: equal to the search score."""
-    terms: list[TermScore]
-    """Terms of query and document in common, largest contribution first."""
-    missing: list[str]
-    """Terms of the query that the document lacks."""
 
 
 class _View(NamedTuple):
@@ -220,28 +197,7 @@ class Retriever:
         if not len(numbers):
             raise DocumentError(f"no document with id {id!r} in {self.path}")
         vector = self._encode_queries(encoder, [query])
-        columns, weights = snapshot.row(int(numbers[0]))
-        at = np.searchsorted(columns, vector.indices)
-        shared = at < len(columns)
-        shared[shared] = columns[at[shared]] == vector.indices[shared]
-        score = np.float32(0)
-        terms = []
-        for column, query_weight, position in zip(
-            vector.indices[shared], vector.data[shared], at[shared], strict=True
-        ):
-            contribution = query_weight * weights[position]
-            score += contribution
-            terms.append(
-                TermScore(
-                    encoder.term(int(column)),
-                    float(query_weight),
-                    float(weights[position]),
-                    float(contribution),
-                )
-            )
-        terms.sort(key=lambda term: -term.contribution)
-        missing = [encoder.term(int(column)) for column in vector.indices[~shared]]
-        return Explanation(id, float(score), terms, missing)
+        return explain_score(id, vector, *snapshot.row(int(numbers[0])), encoder)
 
     # --- documents --------------------------------------------------------------------------
 

@@ -24,7 +24,8 @@ ROOMS: list[set[str]] = [
     {"kernels", "documents", "linefile"},
     {"vectors", "protocols", "readers", "analysis"},
     {"registry", "encoders", "indexers"},
-    {"retriever", "snippets"},
+    {"explanation", "snippets"},
+    {"retriever"},
     {"ingest", "eval"},
     {"cli"},
 ]

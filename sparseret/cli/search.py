@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
 
-    from sparseret.retriever import Explanation, Result, Retriever
+    from sparseret.explanation import Explanation
+    from sparseret.retriever import Result, Retriever
 
 __all__ = ["search_command"]
 
