@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from sparseret.errors import DocumentError
+from sparseret.errors import ConfigurationError, DocumentError
 
-__all__ = ["Document", "Query", "id_problem", "metadata_problem"]
+__all__ = ["Document", "Query", "document_batches", "id_problem", "metadata_problem"]
+
+_BATCH_DOCUMENTS = 1000
+_BATCH_CHARACTERS = 2**24
 
 _INT64 = range(-(2**63), 2**63)
 _MAX_DEPTH = 100
@@ -65,6 +68,32 @@ class Query:
 
     id: str
     text: str
+
+
+def document_batches(documents: Iterable[Document]) -> Iterator[list[Document]]:
+    """Documents as they come, in lists of at most 1,000 documents or about 2**24 characters.
+
+    Raises:
+        ConfigurationError: one document where several are expected.
+        DocumentError: something that is not a document.
+    """
+    if isinstance(documents, Document):
+        raise ConfigurationError("documents must be a list, or an iterator, of documents")
+    batch: list[Document] = []
+    characters = 0
+    for document in documents:
+        if not isinstance(document, Document):
+            raise DocumentError(
+                f"expected Document, got {type(document).__name__}: "
+                "make one with sparseret.Document(id, text)"
+            )
+        batch.append(document)
+        characters += len(document.text) + len(document.title)
+        if len(batch) >= _BATCH_DOCUMENTS or characters >= _BATCH_CHARACTERS:
+            yield batch
+            batch, characters = [], 0
+    if batch:
+        yield batch
 
 
 def id_problem(id: object) -> str | None:

@@ -5,6 +5,7 @@ These are structural types: a class satisfies them by having the members, not by
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
@@ -35,7 +36,17 @@ class Mode(NamedTuple):
     exact: bool = True
     """Whether the results are those of the full product; then ``recall`` is 1."""
     recall: float = 1.0
-    """Recall that this effort reached on the queries the index was calibrated with."""
+    """Recall that this effort reached on the queries the index was calibrated with; NaN for an
+    effort that was given and never measured."""
+
+    @property
+    def description(self) -> str:
+        """In words, such as "approximate, recall 0.957 when calibrated"."""
+        if self.exact:
+            return "exact"
+        if math.isnan(self.recall):
+            return "approximate, by an effort that was given"
+        return f"approximate, recall {self.recall:.3f} when calibrated"
 
 
 class Hits(NamedTuple):

@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sparseret import vectors as vector_checks
-from sparseret.documents import Document
+from sparseret.documents import Document, document_batches
 from sparseret.errors import (
     ConfigurationError,
     CorruptIndexError,
@@ -21,21 +21,19 @@ from sparseret.errors import (
 )
 from sparseret.explanation import Explanation, explain_score
 from sparseret.indexers.inverted import InvertedIndex
-from sparseret.indexers.search import search_snapshot
+from sparseret.indexers.search import search_mode, search_snapshot
 from sparseret.indexers.snapshot import Snapshot
 from sparseret.indexers.vocabulary import CatalogVocabulary
-from sparseret.protocols import CollectionEncoder, Encoder, Hits, Vocabulary
+from sparseret.protocols import CollectionEncoder, Encoder, Hits, Mode, Vocabulary
 from sparseret.registry import load_encoder
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
+    from sparseret.indexers.calibration import Calibration
     from sparseret.indexers.filters import Filter
 
 __all__ = ["Result", "Retriever"]
-
-_BATCH_DOCUMENTS = 1000
-_BATCH_CHARACTERS = 2**24
 
 
 class Result(NamedTuple):
@@ -83,6 +81,7 @@ class Retriever:
         *,
         encoder_options: Mapping[str, Any] | None = None,
         filter_fields: Sequence[str] = (),
+        memory_budget: int | None = None,
     ) -> Retriever:
         """Make an empty index in a new or empty folder.
 
@@ -91,6 +90,8 @@ class Retriever:
             encoder: a name in :mod:`sparseret.registry`, or an encoder.
             encoder_options: options of a named encoder, such as ``{"k1": 0.9, "b": 0.4}``.
             filter_fields: metadata fields that filters should find without reading every document.
+            memory_budget: bytes that vectors may take before they are written, by default 2**28;
+                more makes adding faster. It is not recorded in the index.
 
         Raises:
             IndexExistsError, ConfigurationError, StorageError
@@ -108,16 +109,24 @@ class Retriever:
             weighting=encoder if isinstance(encoder, CollectionEncoder) else None,
             settings=settings,
             filter_fields=filter_fields,
+            memory_budget=memory_budget,
         )
         return cls(index, encoder)
 
     @classmethod
-    def open(cls, path: str | Path, encoder: Encoder | None = None) -> Retriever:
+    def open(
+        cls,
+        path: str | Path,
+        encoder: Encoder | None = None,
+        *,
+        memory_budget: int | None = None,
+    ) -> Retriever:
         """Open an index.
 
         Args:
             path: its folder.
             encoder: needed only where the one the index was made with is not in the registry.
+            memory_budget: as in :meth:`create`.
 
         Raises:
             IndexNotFoundError: no index there.
@@ -130,26 +139,41 @@ class Retriever:
             path,
             space=encoder.space,
             weighting=encoder if isinstance(encoder, CollectionEncoder) else None,
+            memory_budget=memory_budget,
         )
         return cls(index, encoder)
 
     # --- searching --------------------------------------------------------------------------
 
     def search(
-        self, query: str, k: int = 10, *, filter: Filter | str | None = None
+        self,
+        query: str,
+        k: int = 10,
+        *,
+        filter: Filter | str | None = None,
+        exact: bool | None = None,
+        recall: float | None = None,
     ) -> list[Result]:
         """The best k documents, best first; fewer where fewer match, none for an empty query.
+
+        The search is exact unless ``recall`` is given.
 
         Args:
             query: any text.
             k: at least 1.
             filter: metadata condition that documents must satisfy, such as
                 ``'year >= 2015 and lang = "en"'`` (docs/filters.md); applied before ranking.
+            exact: True for the results of the full product, which is the default.
+            recall: 0.5 to 0.999: the cheapest search that found this share of the exact results
+                when the index was calibrated (:meth:`tune`). It is exact where that is as cheap,
+                nothing was calibrated, or the index is one of counts; :meth:`mode` tells.
 
         Raises:
             ConfigurationError, FilterError, CorruptIndexError
         """
-        return self.search_batch([query], k, filter=filter, threads=1)[0]
+        return self.search_batch([query], k, filter=filter, exact=exact, recall=recall, threads=1)[
+            0
+        ]
 
     def search_batch(
         self,
@@ -157,11 +181,13 @@ class Retriever:
         k: int = 10,
         *,
         filter: Filter | str | None = None,
+        exact: bool | None = None,
+        recall: float | None = None,
         threads: int | None = None,
     ) -> list[list[Result]]:
         """:meth:`search` for many queries, spread over ``threads`` (None for one per core)."""
         view = self._view
-        hits = self._hits(view, queries, k, filter, threads)
+        hits = self._hits(view, queries, k, filter, exact, recall, threads)
         wanted = list(dict.fromkeys(chain.from_iterable(hits.ids)))
         found = dict(zip(wanted, view.snapshot.catalog.documents(wanted), strict=True))
         results = []
@@ -181,10 +207,22 @@ class Retriever:
         k: int = 10,
         *,
         filter: Filter | str | None = None,
+        exact: bool | None = None,
+        recall: float | None = None,
         threads: int | None = None,
     ) -> Hits:
-        """Ids and scores alone: :meth:`search_batch` without reading the documents."""
-        return self._hits(self._view, queries, k, filter, threads)
+        """Ids and scores alone, and the mode: :meth:`search_batch` without reading documents."""
+        return self._hits(self._view, queries, k, filter, exact, recall, threads)
+
+    def mode(self, k: int = 10, *, exact: bool | None = None, recall: float | None = None) -> Mode:
+        """How a search with these arguments is made: exact, or to which calibrated recall.
+
+        It depends on the index alone, not on the query or the filter.
+
+        Raises:
+            ConfigurationError
+        """
+        return search_mode(self._view.snapshot, k, exact=exact, recall=recall)
 
     def explain(self, query: str, id: str) -> Explanation:
         """The terms that query and document share, with weights and contributions.
@@ -260,6 +298,39 @@ class Retriever:
             finally:
                 self._view = self._make_view()
 
+    def tune(
+        self,
+        queries: Sequence[str] | None = None,
+        *,
+        threads: int | None = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Calibration:
+        """Commit, then measure which effort of approximate search reaches which recall.
+
+        What was measured is kept with the index, and searches that ask for a ``recall`` go by it.
+        :meth:`merge` does this by itself, without queries, where the index has 2,000 documents and
+        was never measured, or has doubled or halved since.
+
+        Args:
+            queries: texts of queries like those to come; a few hundred are enough. None makes some
+                from documents, which resemble real ones less.
+            threads: None for one per core.
+            progress: called with (efforts tried, efforts in all).
+
+        Raises:
+            ConfigurationError: an index of counts, such as BM25's, which is always searched
+                exactly; or queries without a known term.
+            VectorError, IndexLockedError, StorageError
+        """
+        with self._lock:
+            sample = None
+            if queries is not None:
+                sample = self._encode_queries(self._view.encoder, queries)
+            try:
+                return self.index.tune(sample, threads=threads, progress=progress)
+            finally:
+                self._view = self._make_view()
+
     def refresh(self) -> None:
         """See what others have committed since."""
         with self._lock:
@@ -313,6 +384,8 @@ class Retriever:
         return _View(snapshot, encoder)
 
     def _encode_queries(self, encoder: Encoder, queries: Sequence[str]) -> csr_array:
+        if isinstance(queries, str) or not all(isinstance(query, str) for query in queries):
+            raise ConfigurationError("a query must be a string, and several a list of strings")
         vectors = vector_checks.check(encoder.encode_queries(queries), dim=encoder.dim)
         if vectors.shape[0] != len(queries):
             raise VectorError(
@@ -327,15 +400,17 @@ class Retriever:
         queries: Sequence[str],
         k: int,
         filter: Filter | str | None,
+        exact: bool | None,
+        recall: float | None,
         threads: int | None,
     ) -> Hits:
-        if isinstance(queries, str) or not all(isinstance(query, str) for query in queries):
-            raise ConfigurationError("a query must be a string, and several a list of strings")
         return search_snapshot(
             view.snapshot,
             self._encode_queries(view.encoder, queries),
             k,
             where=filter,
+            exact=exact,
+            recall=recall,
             threads=threads,
         )
 
@@ -344,10 +419,8 @@ class Retriever:
 
         total = len(documents) if isinstance(documents, Sequence) else None
         added = 0
-        if isinstance(documents, Document):
-            raise ConfigurationError("documents must be a list, or an iterator, of documents")
         with progress_bar("Indexing", total, show=show_progress) as advance:
-            for batch in _batches(documents):
+            for batch in document_batches(documents):
                 taken = len(batch)
                 with self._lock:
                     # Encoding comes first: a document that cannot be encoded changes nothing.
@@ -399,24 +472,6 @@ def _recorded_encoder(path: Path) -> Encoder:
 
 def _documents(view: _View) -> Iterator[Document]:
     yield from view.snapshot.catalog.iterate_documents()  # the view keeps the catalog open
-
-
-def _batches(documents: Iterable[Document]) -> Iterator[list[Document]]:
-    batch: list[Document] = []
-    characters = 0
-    for document in documents:
-        if not isinstance(document, Document):
-            raise DocumentError(
-                f"expected Document, got {type(document).__name__}: "
-                "make one with sparseret.Document(id, text)"
-            )
-        batch.append(document)
-        characters += len(document.text) + len(document.title)
-        if len(batch) >= _BATCH_DOCUMENTS or characters >= _BATCH_CHARACTERS:
-            yield batch
-            batch, characters = [], 0
-    if batch:
-        yield batch
 
 
 def _last_of_each_id(batch: list[Document], rows: csr_array) -> tuple[list[Document], csr_array]:

@@ -325,7 +325,7 @@ def test_large_titles_do_not_split_a_batch(
     retriever: Retriever, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Half a stored batch without its position would be stored again by the next call."""
-    monkeypatch.setattr("sparseret.retriever._BATCH_CHARACTERS", 100)
+    monkeypatch.setattr("sparseret.documents._BATCH_CHARACTERS", 100)
     monkeypatch.setattr(ingest_module, "_BATCH_CHARACTERS", 100)
     titled = [line(str(i), "x", title="t" * 60) for i in range(5)]
     source = write(tmp_path / "c.jsonl", "".join(titled) + lines(1))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from numbers import Integral
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -59,8 +60,7 @@ class InvertedIndex:
         weighting: Weighting | None = None,
         memory_budget: int | None = None,
     ) -> None:
-        if memory_budget is not None and memory_budget < 1:
-            raise ConfigurationError(f"memory_budget must be positive, got {memory_budget}")
+        _check_budget(memory_budget)
         self.path = Path(path)
         self.weighting = weighting
         self.memory_budget = memory_budget
@@ -112,6 +112,7 @@ class InvertedIndex:
         Raises:
             IndexExistsError: the folder holds an index or other files.
         """
+        _check_budget(memory_budget)
         folder = Path(path)
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -249,6 +250,10 @@ class InvertedIndex:
             )
         given = queries is not None
         sample = self._check(queries) if given else None
+        if sample is not None and not sample.nnz:
+            raise ConfigurationError(
+                "no query to measure with has any term: give a sample of real ones, or none at all"
+            )
         with self._write_lock:
             self.commit()
             if sample is None:
@@ -445,3 +450,12 @@ class InvertedIndex:
 
     def _check(self, vectors: object) -> csr_array:
         return vector_checks.check(vectors, dim=self.dim, signed=self.signed)
+
+
+def _check_budget(memory_budget: object) -> None:
+    if memory_budget is None:
+        return
+    if not isinstance(memory_budget, Integral) or int(memory_budget) < 1:
+        raise ConfigurationError(
+            f"memory_budget must be a whole number of bytes, at least 1, got {memory_budget!r}"
+        )

@@ -22,7 +22,7 @@ from sparseret.protocols import Hits, Mode
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
-__all__ = ["check_ids", "search_snapshot"]
+__all__ = ["check_ids", "check_recall", "search_mode", "search_snapshot"]
 
 _CORES = os.cpu_count() or 1
 
@@ -69,6 +69,14 @@ def search_snapshot(
     return Hits([every[begin:end].tolist() for begin, end in pairwise(ends)], scores, mode)
 
 
+def search_mode(
+    snapshot: Snapshot, k: int, *, exact: bool | None = None, recall: float | None = None
+) -> Mode:
+    """How :func:`search_snapshot` would search; the queries make no difference to it."""
+    _check_count("k", k)
+    return _choose_effort(snapshot, k, exact, recall, None)[1]
+
+
 def _choose_effort(
     snapshot: Snapshot,
     k: int,
@@ -78,7 +86,7 @@ def _choose_effort(
 ) -> tuple[Effort | None, Mode]:
     """What the kernel is to do, and what to tell the caller about it."""
     if sum((exact is True, recall is not None, effort is not None)) > 1:
-        raise ConfigurationError("give one of exact=True, recall and effort, not several")
+        raise ConfigurationError("exact, recall and effort exclude one another: give one of them")
     if effort is not None:
         check_effort(effort)
         return effort, Mode(exact=False, recall=math.nan)
@@ -86,8 +94,7 @@ def _choose_effort(
         if exact is False:
             raise ConfigurationError("exact=False needs recall=, such as recall=0.95")
         return None, Mode()
-    if not _is_number(recall) or not 0.5 <= recall <= 0.999:
-        raise ConfigurationError(f"recall must lie in 0.5 to 0.999, got {recall!r}")
+    check_recall(recall)
     calibration = snapshot.calibration
     level = None if calibration is None else calibration.cheapest(float(recall), k)
     if level is None:  # nothing cheaper than an exact search is known to be good enough
@@ -95,8 +102,13 @@ def _choose_effort(
     return level.effort, Mode(exact=False, recall=level.recall)
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, Real)
+def check_recall(recall: object) -> None:
+    """Refuse a recall that cannot be asked for. Raises ConfigurationError."""
+    if not isinstance(recall, Real) or not 0.5 <= float(recall) <= 0.999:
+        raise ConfigurationError(
+            f"recall must be a number from 0.5 to 0.999, got {recall!r}: for an exact search, "
+            "leave it out"
+        )
 
 
 def _check_count(name: str, value: object) -> None:

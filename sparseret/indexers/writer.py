@@ -48,6 +48,9 @@ MEMORY_BUDGET = 2**28
 _BYTES_PER_COUNT, _BYTES_PER_WEIGHT = 64, 32
 """What a buffered value takes until it is written: itself, and the work on its segment."""
 
+_MAX_BUFFERED = 2**30
+"""Values, however large the budget: with 2**31 of one call they still fit a segment."""
+
 _MAX_IMPACT_NNZ = 2**28
 """Segments with lists are not merged beyond this; a merge takes the memory of a few windows."""
 
@@ -75,7 +78,7 @@ class Writer:
         self._weighted = weighted
         budget = MEMORY_BUDGET if memory_budget is None else memory_budget
         bytes_per_value = _BYTES_PER_COUNT if weighted else _BYTES_PER_WEIGHT
-        self._max_buffered = max(1, budget // bytes_per_value)
+        self._max_buffered = min(max(1, budget // bytes_per_value), _MAX_BUFFERED)
         self._max_nnz = MAX_SEGMENT_NNZ if weighted else _MAX_IMPACT_NNZ
         self._lock = FileLock(folder / "writer.lock", thread_local=False)
         try:
