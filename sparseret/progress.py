@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
-__all__ = ["progress_bar"]
+__all__ = ["progress_bar", "progress_of_steps"]
 
 
 @contextmanager
@@ -44,3 +44,20 @@ def progress_bar(
     with Progress(*columns, console=Console(stderr=True)) as bar:
         task = bar.add_task(what, total=total)
         yield lambda steps: bar.advance(task, steps)
+
+
+@contextmanager
+def progress_of_steps(what: str, *, show: bool) -> Iterator[Callable[[int, int], None]]:
+    """Yield a function of (steps done, steps in all); a bar stands from its first call on."""
+    with ExitStack() as stack:
+        advance: Callable[[int], None] | None = None
+        before = 0
+
+        def step(done: int, total: int) -> None:
+            nonlocal advance, before
+            if advance is None:
+                advance = stack.enter_context(progress_bar(what, total, show=show))
+            advance(done - before)
+            before = done
+
+        yield step

@@ -30,7 +30,7 @@ CORPUS = [
     {"_id": "heat", "text": "Heat transfer in a laminar stream", "year": 1961},
     {"_id": "café", "text": "Grüße aus dem 東京 café", "year": 1961},
 ]
-COMMANDS = ["index", "search", "eval", "info", "delete", "merge", "verify"]
+COMMANDS = ["index", "search", "eval", "info", "delete", "merge", "tune", "verify"]
 
 
 class Ran(NamedTuple):
@@ -124,6 +124,11 @@ def test_help_and_version(run: Run) -> None:
         ["index", "c.jsonl", "--format", "xml"],
         ["index", "c.jsonl", "--on-error", "ignore"],
         ["index", "c.jsonl", "--commit-every", "0"],
+        ["index", "c.jsonl", "--memory", "2"],
+        ["search", "i", "query", "--exact", "--recall", "0.9"],
+        ["search", "i", "query", "--recall", "high"],
+        ["tune"],
+        ["tune", "i", "--threads", "0"],
         ["delete", "i"],
     ],
     ids=" ".join,
@@ -156,6 +161,9 @@ def test_expected_errors_are_one_line_and_status_1(
         (["merge", "nothing"], "no index at nothing"),
         (["verify", "nothing"], "no index at nothing"),
         (["delete", "nothing", "x"], "no index at nothing"),
+        (["tune", "nothing"], "no index at nothing"),
+        (["tune", "i"], "counts is always searched exactly: there is nothing to tune"),
+        (["search", "i", "q", "--recall", "95"], "recall must be a number from 0.5 to 0.999"),
         (["index", "nothing.jsonl"], "nothing.jsonl: no such file"),
         (["index", "c.jsonl", "--encoder", "bm52"], "unknown encoder 'bm52'"),
         (["index", "c.jsonl", "-O", "kl=1"], "no option 'kl'"),

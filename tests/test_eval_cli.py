@@ -61,7 +61,14 @@ class FakeRetriever:
     def commit(self) -> None:
         self.committed = True
 
-    def retrieve(self, queries: Sequence[str], k: int = 10, *, threads: int | None = None) -> Hits:
+    def retrieve(
+        self,
+        queries: Sequence[str],
+        k: int = 10,
+        *,
+        recall: float | None = None,
+        threads: int | None = None,
+    ) -> Hits:
         assert self.committed
         ids, scores = [], []
         for query in queries:

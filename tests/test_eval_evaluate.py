@@ -28,7 +28,14 @@ class Fake:
         self.answers = answers
         self.asked: list[tuple[int, int, int | None]] = []
 
-    def retrieve(self, queries: Sequence[str], k: int = 10, *, threads: int | None = None) -> Hits:
+    def retrieve(
+        self,
+        queries: Sequence[str],
+        k: int = 10,
+        *,
+        recall: float | None = None,
+        threads: int | None = None,
+    ) -> Hits:
         self.asked.append((len(queries), k, threads))
         ids = [self.answers.get(query, [])[:k] for query in queries]
         scores = [np.arange(len(row), 0, -1).astype(np.float32) for row in ids]
@@ -126,6 +133,8 @@ def test_json() -> None:
     assert data["retriever"] == FAKE.description
     assert data["per_query"]["q2"] == {"nDCG@10": pytest.approx(1)}
     assert (data["queries"], data["k"]) == (3, 100)
+    assert (data["asked_recall"], data["exact"], data["calibrated_recall"]) == (None, True, 1.0)
+    assert (data["latency_ms"]["exact"], data["latency_ms"]["calibrated_recall"]) == (True, 1.0)
 
 
 def test_finished_run() -> None:
@@ -136,6 +145,8 @@ def test_finished_run() -> None:
     assert dropped.scores.mean["MRR@10"] == pytest.approx(1 / 3)
     data = report.to_json()
     assert (data["retriever"], data["latency_ms"], data["index"]) == ("mine", None, None)
+    assert (data["asked_recall"], data["exact"], data["calibrated_recall"]) == (None, None, None)
+    assert "search" not in shown(report)
     with pytest.raises(DatasetError, match="none of its 1 queries"):
         evaluate_run({"elsewhere": []}, SMALL, name="mine")
     assert evaluate_run({}, SMALL, name="mine").scores.mean["MAP"] == 0

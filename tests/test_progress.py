@@ -8,7 +8,7 @@ import tempfile
 
 import pytest
 
-from sparseret.progress import progress_bar
+from sparseret.progress import progress_bar, progress_of_steps
 
 
 def test_without_show_nothing_is_printed_or_imported() -> None:
@@ -45,3 +45,18 @@ def test_errors_pass_through(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(RuntimeError, match="on purpose"), progress_bar("W", 1, show=True):
         raise RuntimeError("on purpose")
     assert capsys.readouterr().out == ""
+
+
+def test_steps_of_a_total_that_shows_at_the_first(capsys: pytest.CaptureFixture[str]) -> None:
+    with progress_of_steps("Working", show=True):
+        pass
+    assert capsys.readouterr() == ("", "")
+    with progress_of_steps("Working", show=True) as step:
+        for done in (0, 3, 4):
+            step(done, 4)
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "4/4" in err
+    with progress_of_steps("Working", show=False) as step:
+        step(1, 2)
+    assert capsys.readouterr() == ("", "")

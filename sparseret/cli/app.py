@@ -15,6 +15,7 @@ from sparseret.cli.index import index_command
 from sparseret.cli.info import info_command
 from sparseret.cli.merge import merge_command
 from sparseret.cli.search import search_command
+from sparseret.cli.tune import tune_command
 from sparseret.cli.verify import verify_command
 from sparseret.errors import SparseretError
 
@@ -31,6 +32,7 @@ app.command("eval")(eval_command)
 app.command("info")(info_command)
 app.command("delete")(delete_command)
 app.command("merge")(merge_command)
+app.command("tune")(tune_command)
 app.command("verify")(verify_command)
 
 

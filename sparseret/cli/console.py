@@ -20,6 +20,6 @@ def make_console() -> Console:
     return console if console.is_terminal else Console(width=_PIPE_WIDTH)
 
 
-def count(n: int, what: str) -> str:
-    """ "1 document", "2 documents"."""
-    return f"{n} {what}{'s' * (n != 1)}"
+def count(n: int, what: str, plural: str | None = None) -> str:
+    """ "1 document", "2 documents"; the plural where it is not made by an s."""
+    return f"{n} {what if n == 1 else plural or what + 's'}"

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sparseret.cli.options import parse_options
+from sparseret.cli.recall import RecallOption
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -89,6 +90,7 @@ def eval_command(
             "without a cutoff, such as MAP",
         ),
     ] = None,
+    recall: RecallOption = None,
     drop_self: Annotated[
         bool,
         typer.Option(
@@ -155,6 +157,10 @@ def eval_command(
 
         sparseret eval data/nfcorpus --index my-index -m nDCG@10 -m P@5 --json report.json
 
+    What is lost if search may miss some of the exact results?
+
+        sparseret eval data/nfcorpus --index my-index --recall 0.95 --compare exact.run
+
     Rate a run of any system:
 
         sparseret eval scifact --from-run other.run.gz
@@ -172,6 +178,8 @@ def eval_command(
         raise typer.BadParameter(f"{' and '.join(sources)} exclude one another; give one of them")
     if from_run is not None and k is not None:
         raise typer.BadParameter("-k has no effect on --from-run; a run has the depth it has")
+    if from_run is not None and recall is not None:
+        raise typer.BadParameter("--recall has no effect on --from-run; nothing is searched")
     if per_query is not None and per_query.suffix not in (".tsv", ".csv"):
         raise typer.BadParameter(f"--per-query {per_query}: the name must end in .tsv or .csv")
     options = parse_options(encoder_option)
@@ -182,10 +190,13 @@ def eval_command(
     from sparseret.eval.measures import DEFAULT_MEASURES, required_depth
     from sparseret.eval.report import print_report
     from sparseret.eval.runs import read_run, write_run
+    from sparseret.indexers.search import check_recall
 
     measures = tuple(dict.fromkeys(measure or DEFAULT_MEASURES))
     # What is misspelt shows before an hour of indexing, not after it.
     required_depth(measures, k)
+    if recall is not None:
+        check_recall(recall)
     if plot is not None:
         from sparseret.eval.plots import check_plot
 
@@ -201,9 +212,16 @@ def eval_command(
             read_run(from_run), dataset, name=from_run.name, measures=measures, drop_self=drop_self
         )
     else:
-        with _retriever(dataset, index, encoder or "bm25", options) as retriever:
+        calibrated = recall is not None
+        with _retriever(dataset, index, encoder or "bm25", options, calibrated) as retriever:
             report = evaluate(
-                retriever, dataset, measures=measures, k=k, drop_self=drop_self, threads=threads
+                retriever,
+                dataset,
+                measures=measures,
+                k=k,
+                drop_self=drop_self,
+                recall=recall,
+                threads=threads,
             )
 
     console = make_console()
@@ -224,7 +242,11 @@ def eval_command(
 
 @contextmanager
 def _retriever(
-    dataset: Dataset, index: Path | None, encoder: str, options: dict[str, object]
+    dataset: Dataset,
+    index: Path | None,
+    encoder: str,
+    options: dict[str, object],
+    calibrated: bool,
 ) -> Iterator[Retriever]:
     from sparseret.retriever import Retriever
 
@@ -236,7 +258,10 @@ def _retriever(
         path = Path(folder) / "index"
         with Retriever.create(path, encoder, encoder_options=options) as retriever:
             retriever.add(_documents(dataset.corpus))
-            retriever.commit()
+            if calibrated:
+                retriever.merge()  # which calibrates, too: without it every search is exact
+            else:
+                retriever.commit()
             yield retriever
 
 

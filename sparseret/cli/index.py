@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sparseret.cli.console import count
-from sparseret.cli.options import parse_options
+from sparseret.cli.options import parse_options, parse_size
 
 if TYPE_CHECKING:
     from sparseret.readers import BadLine
@@ -90,6 +90,17 @@ def index_command(
     commit_every: Annotated[
         int, typer.Option(min=1, help="Documents between two commits.")
     ] = 100_000,
+    memory: Annotated[
+        int | None,
+        typer.Option(
+            parser=parse_size,
+            metavar="SIZE",
+            help="Memory for vectors until they are written, such as 2GB; more makes building "
+            "faster. What has come by a commit is written then, so more documents a commit make "
+            "use of it.",
+            show_default="256MiB",
+        ),
+    ] = None,
     merge: Annotated[
         bool, typer.Option(help="Merge all segments at the end, for the fastest search.")
     ] = True,
@@ -111,6 +122,10 @@ def index_command(
     Other parameters and languages:
 
         sparseret index corpus.tsv.gz -O k1=0.9 -O b=0.4 -O language=german
+
+    A large corpus, in fewer and larger steps:
+
+        sparseret index corpus.jsonl.zst --memory 4GB --commit-every 1000000
 
     Add more documents, replacing those with the same id:
 
@@ -134,7 +149,7 @@ def index_command(
             print(f"skipped {line.path}:{line.line}: {line.reason}", file=sys.stderr)
 
     created = not (out / "catalog.sqlite").exists()
-    retriever = _open(out, encoder, parse_options(encoder_option), filter_field or [])
+    retriever = _open(out, encoder, parse_options(encoder_option), filter_field or [], memory)
     with _discard_if_empty(retriever, created), retriever:
         before = len(retriever)
         with progress_bar("Indexing", size, show=show, unit="bytes") as advance:
@@ -200,7 +215,11 @@ def _default_folder(corpus: str) -> Path:
 
 
 def _open(
-    out: Path, encoder: str | None, options: dict[str, object], filter_fields: list[str]
+    out: Path,
+    encoder: str | None,
+    options: dict[str, object],
+    filter_fields: list[str],
+    memory: int | None,
 ) -> Retriever:
     """The index at ``out``, made if there is none."""
     from sparseret.errors import IndexExistsError
@@ -209,7 +228,11 @@ def _open(
 
     try:
         return Retriever.create(
-            out, encoder or "bm25", encoder_options=options, filter_fields=filter_fields
+            out,
+            encoder or "bm25",
+            encoder_options=options,
+            filter_fields=filter_fields,
+            memory_budget=memory,
         )
     except IndexExistsError:
         if not (out / "catalog.sqlite").exists():
@@ -218,4 +241,4 @@ def _open(
         raise typer.BadParameter(f"--filter-field is for a new index; {out} exists")
     # Named again, the encoder must be the one the index was made with.
     given = load_encoder(encoder or "bm25", options) if encoder or options else None
-    return Retriever.open(out, given)
+    return Retriever.open(out, given, memory_budget=memory)

@@ -36,6 +36,7 @@ def info_command(
     from rich.table import Table
 
     from sparseret.cli.console import make_console
+    from sparseret.cli.recall import print_calibration
 
     console = make_console()
     facts = Table.grid(padding=(0, 2))
@@ -64,14 +65,6 @@ def info_command(
             table.add_row(s.file, *numbers, s.value_type)
         console.print()
         console.print(table)
-    if info.calibration is not None and info.calibration.levels:
-        table = Table("k", box=None)
-        for column in ("recall", "cut", "candidates", "cost"):
-            table.add_column(column, justify="right")
-        for v in info.calibration.levels:
-            table.add_row(
-                str(v.k), f"{v.recall:.3f}", f"{v.effort.cut:.2f}", f"{v.effort.candidates:,}",
-                f"{v.cost:,.0f}",
-            )  # fmt: skip
+    if info.calibration is not None:
         console.print()
-        console.print(table)
+        print_calibration(info.calibration, console)

@@ -20,13 +20,13 @@ def merge_command(
 
     Searches go on meanwhile, on what was committed. It may be interrupted at any time.
     """
-    from sparseret.progress import progress_bar
+    from sparseret.progress import progress_of_steps
     from sparseret.retriever import Retriever
 
     with Retriever.open(index) as retriever:
         before = retriever.n_bytes
-        with progress_bar("Merging", None, show=sys.stderr.isatty()) as advance:
-            merges = retriever.merge(lambda done, _: advance(int(done > 0)))
+        with progress_of_steps("Merging", show=sys.stderr.isatty()) as step:
+            merges = retriever.merge(step)
         segments = len(retriever.index.snapshot.files)
     after = retriever.n_bytes  # when closed: SQLite's log is gone then
     print(f"{count(merges, 'merge')}; {count(segments, 'segment')}, {before:,} -> {after:,} bytes")

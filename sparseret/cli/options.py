@@ -1,13 +1,17 @@
-"""Options given as KEY=VALUE on the command line."""
+"""Values of options on the command line: KEY=VALUE, and sizes in bytes."""
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
+from decimal import Decimal
 
 import typer
 
-__all__ = ["parse_options"]
+__all__ = ["parse_options", "parse_size"]
+
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(I?)B", re.IGNORECASE | re.ASCII)
 
 
 def parse_options(texts: Sequence[str] | None) -> dict[str, object]:
@@ -25,3 +29,18 @@ def parse_options(texts: Sequence[str] | None) -> dict[str, object]:
         except json.JSONDecodeError:
             options[key] = value
     return options
+
+
+def parse_size(text: str) -> int:
+    """ "2GB" as 2 * 10**9, "512MiB" as 512 * 2**20; B, KB, MB, GB, TB and KiB to TiB, in any case.
+
+    Raises BadParameter for other forms, a number without a unit included: 2 is hardly 2 bytes.
+    """
+    match = _SIZE.fullmatch(text.strip())
+    if match is None or (match[3] and not match[2]):
+        raise typer.BadParameter(f"{text!r}: expected a size with its unit, such as 2GB or 512MiB")
+    step = 1024 if match[3] else 1000
+    size = int(Decimal(match[1]) * step ** " KMGT".index(match[2].upper() or " "))
+    if size < 1:
+        raise typer.BadParameter(f"{text!r}: expected at least one byte, such as 2GB or 512MiB")
+    return size

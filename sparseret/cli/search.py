@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from sparseret.cli.recall import RecallOption, note_mode
+
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
@@ -34,6 +36,10 @@ def search_command(
             show_default=False,
         ),
     ] = None,
+    recall: RecallOption = None,
+    exact: Annotated[
+        bool, typer.Option("--exact", help="Search exactly, which is the default.")
+    ] = False,
     explain: Annotated[
         bool, typer.Option("--explain", help="Show what each term adds to the score.")
     ] = False,
@@ -69,9 +75,13 @@ def search_command(
     sparseret search my.idx "wing" --filter 'year >= 1955 and not lang = "de"'
 
     sparseret search my.idx --queries queries.jsonl -k 100 --run my.run
+
+    sparseret search my.idx --queries queries.jsonl --recall 0.95
     """
     if (query is None) == (queries is None):
         raise typer.BadParameter("give either a query or --queries FILE")
+    if exact and recall is not None:
+        raise typer.BadParameter("--exact and --recall exclude one another; give one of them")
     if queries is None and (run is not None or threads is not None):
         raise typer.BadParameter("--run and --threads go with --queries")
     if queries is not None and (explain or json_lines):
@@ -79,10 +89,14 @@ def search_command(
     from sparseret.retriever import Retriever
 
     with Retriever.open(index) as retriever:
+        if recall is not None:
+            note_mode(retriever, k, recall)
         if queries is not None:
-            _write_run(retriever, queries, k, filter, run, threads)
+            _write_run(retriever, queries, k, filter, exact, recall, run, threads)
             return
-        results = retriever.search(query or "", k, filter=filter)
+        results = retriever.search(
+            query or "", k, filter=filter, exact=exact or None, recall=recall
+        )
         explanations = [retriever.explain(query or "", r.id) for r in results] if explain else []
         if json_lines or not sys.stdout.isatty():
             _print_json(results, explanations)
@@ -97,6 +111,8 @@ def _write_run(
     queries: Path,
     k: int,
     filter: str | None,
+    exact: bool,
+    recall: float | None,
     run: Path | None,
     threads: int | None,
 ) -> None:
@@ -104,7 +120,14 @@ def _write_run(
     from sparseret.readers import read_queries
 
     asked = read_queries(queries)
-    hits = retriever.retrieve([q.text for q in asked], k, filter=filter, threads=threads)
+    hits = retriever.retrieve(
+        [q.text for q in asked],
+        k,
+        filter=filter,
+        exact=exact or None,
+        recall=recall,
+        threads=threads,
+    )
     made = run_from_hits([q.id for q in asked], hits)
     if run is not None:
         write_run(run, made)

@@ -14,7 +14,7 @@ from sparseret.errors import DatasetError
 from sparseret.eval.datasets import Dataset
 from sparseret.eval.measures import DEFAULT_MEASURES, Scores, measure, required_depth
 from sparseret.eval.runs import Run, drop_self_matches, run_from_hits
-from sparseret.protocols import Hits
+from sparseret.protocols import Hits, Mode
 
 __all__ = ["Latency", "Performance", "Report", "evaluate", "evaluate_run"]
 
@@ -25,8 +25,15 @@ _LATENCY_K = 10
 class Searchable(Protocol):
     """What an evaluation asks of a retriever; :class:`sparseret.retriever.Retriever` has it."""
 
-    def retrieve(self, queries: Sequence[str], k: int = 10, *, threads: int | None = None) -> Hits:
-        """Top k of each query, ids and scores only."""
+    def retrieve(
+        self,
+        queries: Sequence[str],
+        k: int = 10,
+        *,
+        recall: float | None = None,
+        threads: int | None = None,
+    ) -> Hits:
+        """Top k of each query, ids and scores only; ``recall`` None for an exact search."""
 
     def __len__(self) -> int: ...
 
@@ -47,6 +54,7 @@ class Latency:
         median, mean, p90, p99: over the queries asked.
         n_queries: how many were asked.
         k: number of results of each.
+        mode: how they were searched.
     """
 
     median: float
@@ -55,6 +63,7 @@ class Latency:
     p99: float
     n_queries: int
     k: int
+    mode: Mode
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +96,8 @@ class Report:
         retriever: description of the retriever, or name of the run.
         drop_self: whether hits whose id is that of the query were dropped.
         depth: number of results asked for a query; None for a finished run.
+        recall: share of the exact results that was asked for; None for all of them.
+        mode: how the results that are rated were searched; None for a finished run.
         unknown_queries: number of judged queries that the dataset lacks, which were left out.
         scores: values of the measures.
         run: what was retrieved.
@@ -98,6 +109,8 @@ class Report:
     retriever: str
     drop_self: bool
     depth: int | None
+    recall: float | None
+    mode: Mode | None
     unknown_queries: int
     scores: Scores
     run: Run
@@ -113,6 +126,8 @@ class Report:
             "p99": cost.latency.p99,
             "queries": cost.latency.n_queries,
             "k": cost.latency.k,
+            "exact": cost.latency.mode.exact,
+            "calibrated_recall": cost.latency.mode.recall,
         }
         return {
             "measures": dict(self.scores.mean),
@@ -125,6 +140,9 @@ class Report:
             "queries": len(self.scores.per_query),
             "unknown_queries": self.unknown_queries,
             "k": self.depth,
+            "asked_recall": self.recall,
+            "exact": self.mode and self.mode.exact,
+            "calibrated_recall": self.mode and self.mode.recall,
             "drop_self": self.drop_self,
             "retriever": self.retriever,
             "per_query": {query: dict(row) for query, row in self.scores.per_query.items()},
@@ -138,6 +156,7 @@ def evaluate(
     measures: Sequence[str] = DEFAULT_MEASURES,
     k: int | None = None,
     drop_self: bool = False,
+    recall: float | None = None,
     threads: int | None = None,
 ) -> Report:
     """Ask a retriever the queries of a dataset and rate its answers.
@@ -154,6 +173,9 @@ def evaluate(
             :func:`sparseret.eval.measures.required_depth` (1,000 with MAP).
         drop_self: drop hits whose id is that of the query. One more result is retrieved then, so
             that k remain.
+        recall: of approximate search, see :meth:`sparseret.retriever.Retriever.search`; None for
+            an exact one. What was calibrated may differ between the batch, of k results a query,
+            and the single queries, of 10.
         threads: of the batch; None leaves it to the retriever.
 
     Raises:
@@ -162,13 +184,13 @@ def evaluate(
     depth = required_depth(measures, k)
     texts = [query.text for query in dataset.queries]
     start = time.perf_counter()
-    hits = retriever.retrieve(texts, depth + drop_self, threads=threads)
+    hits = retriever.retrieve(texts, depth + drop_self, recall=recall, threads=threads)
     seconds = time.perf_counter() - start
     run = run_from_hits([query.id for query in dataset.queries], hits)
     if drop_self:
         run = {query: rest[:depth] for query, rest in drop_self_matches(run).items()}
     performance = Performance(
-        latency=_latency(retriever, texts),
+        latency=_latency(retriever, texts, recall),
         queries_per_second=len(texts) / seconds,
         n_documents=len(retriever),
         n_bytes=retriever.n_bytes,
@@ -180,6 +202,8 @@ def evaluate(
         retriever=retriever.description,
         drop_self=drop_self,
         depth=depth,
+        recall=recall,
+        mode=hits.mode,
         unknown_queries=len(dataset.unknown_queries),
         scores=measure(run, dataset.qrels, measures),
         run=run,
@@ -213,6 +237,8 @@ def evaluate_run(
         retriever=name,
         drop_self=drop_self,
         depth=None,
+        recall=None,
+        mode=None,
         unknown_queries=len(dataset.unknown_queries),
         scores=measure(kept, dataset.qrels, measures),
         run=kept,
@@ -220,14 +246,16 @@ def evaluate_run(
     )
 
 
-def _latency(retriever: Searchable, texts: Sequence[str]) -> Latency:
+def _latency(retriever: Searchable, texts: Sequence[str], recall: float | None) -> Latency:
     n_queries = min(len(texts), _LATENCY_QUERIES)
     times = np.empty(n_queries)
+    mode = Mode()
     for at in range(n_queries):
         query = [texts[at * len(texts) // n_queries]]
         start = time.perf_counter()
-        retriever.retrieve(query, _LATENCY_K, threads=1)
+        hits = retriever.retrieve(query, _LATENCY_K, recall=recall, threads=1)
         times[at] = (time.perf_counter() - start) * 1000
+        mode = hits.mode
     median, p90, p99 = np.percentile(times, (50, 90, 99))
     return Latency(
         median=float(median),
@@ -236,6 +264,7 @@ def _latency(retriever: Searchable, texts: Sequence[str]) -> Latency:
         p99=float(p99),
         n_queries=n_queries,
         k=_LATENCY_K,
+        mode=mode,
     )
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from sparseret.eval.evaluate import Report
 from sparseret.eval.significance import Comparison
+from sparseret.protocols import Mode
 
 if TYPE_CHECKING:
     from rich.box import Box
@@ -72,8 +73,11 @@ def print_comparison(
 def _facts(report: Report) -> list[str]:
     facts = []
     cost = report.performance
-    if cost is not None:
+    if cost is not None and report.mode is not None:
         latency = cost.latency
+        facts.append(f"search: {_search(report.mode, report.recall)}")
+        if latency.mode != report.mode:
+            facts.append(f"search for the latency: {_search(latency.mode, report.recall)}")
         facts += [
             f"latency: median {latency.median:.2f} ms, p90 {latency.p90:.2f} ms, "
             f"p99 {latency.p99:.2f} ms (one thread, top {latency.k}, {latency.n_queries} queries)",
@@ -93,6 +97,14 @@ def _facts(report: Report) -> list[str]:
     if report.drop_self:
         facts.append("self-matches dropped: hits whose id is that of the query do not count")
     return facts
+
+
+def _search(mode: Mode, asked: float | None) -> str:
+    if asked is None:
+        return mode.description
+    if mode.exact:
+        return f"exact, as nothing cheaper is calibrated to recall {asked:g}"
+    return f"{mode.description} (asked for {asked:g})"
 
 
 def _box() -> Box:
