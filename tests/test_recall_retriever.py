@@ -187,6 +187,8 @@ def test_tuning_by_texts(small: Path) -> None:
                 retriever.tune(nothing)
         with pytest.raises(ConfigurationError, match="list of strings"):
             retriever.tune("1:1")
+        with pytest.raises(ConfigurationError, match="threads must be"):
+            retriever.tune(threads=0)
         with (
             Retriever.open(small, WrittenWeights()) as other,
             pytest.raises(IndexLockedError),

@@ -27,7 +27,7 @@ from sparseret.errors import (
 from sparseret.indexers.calibration import Calibration, calibrate
 from sparseret.indexers.catalog import Catalog
 from sparseret.indexers.filters import Filter, field_index_sql
-from sparseret.indexers.search import check_ids, search_snapshot
+from sparseret.indexers.search import check_count, check_ids, search_snapshot
 from sparseret.indexers.snapshot import Snapshot
 from sparseret.indexers.writer import SEGMENT_FOLDER, Writer
 from sparseret.kernels import Effort
@@ -248,6 +248,8 @@ class InvertedIndex:
             raise ConfigurationError(
                 "an index of counts is always searched exactly: there is nothing to tune"
             )
+        if threads is not None:
+            check_count("threads", threads)
         given = queries is not None
         sample = self._check(queries) if given else None
         if sample is not None and not sample.nnz:

@@ -22,7 +22,7 @@ from sparseret.protocols import Hits, Mode
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
-__all__ = ["check_ids", "check_recall", "search_mode", "search_snapshot"]
+__all__ = ["check_count", "check_ids", "check_recall", "search_mode", "search_snapshot"]
 
 _CORES = os.cpu_count() or 1
 
@@ -40,9 +40,9 @@ def search_snapshot(
     threads: int | None = None,
 ) -> Hits:
     """:meth:`InvertedIndex.search` on one snapshot, for vectors that were checked."""
-    _check_count("k", k)
+    check_count("k", k)
     if threads is not None:
-        _check_count("threads", threads)
+        check_count("threads", threads)
     chosen, mode = _choose_effort(snapshot, k, exact, recall, effort)
     allowed: NDArray[np.int64] | None = None
     between: range | None = None
@@ -73,7 +73,7 @@ def search_mode(
     snapshot: Snapshot, k: int, *, exact: bool | None = None, recall: float | None = None
 ) -> Mode:
     """How :func:`search_snapshot` would search; the queries make no difference to it."""
-    _check_count("k", k)
+    check_count("k", k)
     return _choose_effort(snapshot, k, exact, recall, None)[1]
 
 
@@ -111,7 +111,8 @@ def check_recall(recall: object) -> None:
         )
 
 
-def _check_count(name: str, value: object) -> None:
+def check_count(name: str, value: object) -> None:
+    """Refuse what is no whole number from 1 on. Raises ConfigurationError."""
     if not isinstance(value, Integral) or int(value) < 1:
         raise ConfigurationError(f"{name} must be a whole number, at least 1, got {value!r}")
 
