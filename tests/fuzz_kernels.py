@@ -38,6 +38,7 @@ from sparseret.kernels import Effort, ImpactBuilder, ImpactLists, ImpactSegment,
 from sparseret.retriever import Retriever
 
 HANGS_AFTER = 60  # seconds
+TELLS_EVERY = 60
 REFUSALS = (ValueError, TypeError, OverflowError, MemoryError, SparseretError)
 EXTREMES = {
     "f": [0.0, -0.0, -1.0, np.nan, np.inf, -np.inf, 1e-45, 3e38, 1e-38, -3e38],
@@ -542,6 +543,7 @@ def work(first: int, n_cases: int, seconds: float, progress: Path) -> int:
     failed = 0
     counts: Counter[str] = Counter()
     end = time.monotonic() + seconds
+    told = time.monotonic()
     with tempfile.TemporaryDirectory() as folder, progress.open("r+b", buffering=0) as file:
         state = State(Path(folder))
         for seed in itertools.islice(itertools.count(first), n_cases):
@@ -559,6 +561,9 @@ def work(first: int, n_cases: int, seconds: float, progress: Path) -> int:
                 print(f"FAILED: {case.__name__}, seed {seed}", flush=True)
                 failed += 1
             faulthandler.cancel_dump_traceback_later()
+            if time.monotonic() > told + TELLS_EVERY:
+                told = time.monotonic()
+                print(f"{seed - first + 1} cases, {failed} failed", flush=True)
         print(f"seeds from {first}: {dict(sorted(counts.items()))}, {failed} failed")
         if state.damaged:
             print(
