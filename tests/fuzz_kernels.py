@@ -162,7 +162,7 @@ def bitmap(mask: NDArray[np.bool_]) -> NDArray[np.uint64]:
 
 def spoilt(rng: Rng, array: Any) -> Any:
     """An array made wrong: in its type, its shape, its memory, or its values."""
-    if not isinstance(array, np.ndarray) or array.ndim != 1:
+    if not isinstance(array, np.ndarray) or array.ndim != 1 or array.dtype == object:
         return pick(rng, [None, 0.5, 3])
     way = int(rng.integers(14))
     if way >= 9:
