@@ -11,6 +11,7 @@ COMMANDS = {
     "lexical": ("benchmarks.lexical.run", "BM25 from texts and from counts, with peers"),
     "startup": ("benchmarks.startup", "opening an index and answering the first query"),
     "memory": ("benchmarks.memory", "peak memory of indexing as the corpus grows"),
+    "presets": ("benchmarks.presets", "bytes and loss of rounded and pruned vectors"),
     "targets": ("benchmarks.targets", "results held against what is promised"),
     "report": ("benchmarks.report", "docs/benchmarks.md, made of benchmarks/results"),
 }

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks import memory, startup
+from benchmarks import memory, presets, startup
 from benchmarks.lexical import records as lexical_records
 from benchmarks.lexical import tables as lexical_tables
 from benchmarks.records_io import read_json
@@ -40,6 +40,7 @@ class _Kind:
 _KINDS = (
     _Kind("Sparse vectors", "swept", vector_records.VectorReport, vector_tables.markdown),
     _Kind("BM25", "throughput", lexical_records.SearchReport, lexical_tables.markdown),
+    _Kind("Rounding and pruning", "presets", presets.PresetReport, presets.markdown),
     _Kind("Starting", "lives", startup.StartupReport, startup.markdown),
     _Kind("Memory of indexing", "rows", memory.MemoryReport, memory.markdown),
 )

@@ -11,11 +11,9 @@ Needs torch and transformers.
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import multiprocessing
 import os
-import random
 import sys
 import time
 from collections import Counter
@@ -31,24 +29,13 @@ from scipy import sparse
 from tokenizers import Tokenizer
 
 from benchmarks.corpora import DATA
-from benchmarks.debian import Debian
+from benchmarks.long_texts import long_texts
 from benchmarks.splade_model import MAX_TOKENS, SpladeModel, fetch_model, load_tokenizer
 from sparseret.errors import DatasetError
 
 __all__ = ["main"]
 
-_SEED = 20240
 _SETS = ("long", "short")
-_COLLECTIONS = {
-    "scifact": ("test", "train"),
-    "nfcorpus": ("test", "dev"),
-    "cranfield": (),
-    "cisi": (),
-}
-"""Test collections of the long texts, with the judgements that say which queries are taken; all
-of a collection's when there is none."""
-_LONG_DOCUMENTS = 30_000
-_DESCRIPTION_WORDS = 40  # at least, for a description of a package to count as a long text
 _STATIC_TOKENS = 10
 _SHARD_CHARACTERS = 1_000_000
 
@@ -78,35 +65,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _long_texts() -> _Texts:
-    """Test collections and descriptions of packages, both documents and queries shuffled."""
-    documents: list[str] = []
-    queries: list[str] = []
-    sources: dict[str, object] = {}
-    for name, splits in _COLLECTIONS.items():
-        found = [_title_and_text(record) for record in _records(name, "corpus.jsonl")]
-        judged = _judged(name, splits)
-        asked = [
-            str(record["text"])
-            for record in _records(name, "queries.jsonl")
-            if not splits or record["_id"] in judged
-        ]
-        documents += found
-        queries += asked
-        sources[name] = {"documents": len(found), "queries": len(asked)}
-    described = sorted(
-        {
-            f"{description.short}. {' '.join(description.long.splitlines())}"
-            for description in Debian(DATA / "debian").descriptions()
-            if len(description.long.split()) >= _DESCRIPTION_WORDS
-        }
-    )
-    rng = random.Random(_SEED)
-    chosen = rng.sample(described, min(len(described), _LONG_DOCUMENTS - len(documents)))
-    sources["descriptions of Debian packages"] = {"documents": len(chosen)}
-    documents += chosen
-    rng.shuffle(documents)
-    rng.shuffle(queries)
-    return _Texts(documents, queries, sources)
+    found = long_texts()
+    documents = [document.text for document in found.documents]
+    return _Texts(documents, [query.text for query in found.queries], found.sources)
 
 
 def _short_texts() -> _Texts:
@@ -118,33 +79,6 @@ def _short_texts() -> _Texts:
         (folder / "queries.txt").read_text(encoding="utf-8").splitlines(),
         json.loads((folder / "facts.json").read_text(encoding="utf-8")),
     )
-
-
-def _records(collection: str, file: str) -> Iterator[dict[str, object]]:
-    with (_collection_folder(collection) / file).open(encoding="utf-8") as lines:
-        for line in lines:
-            yield json.loads(line)
-
-
-def _title_and_text(record: dict[str, object]) -> str:
-    return f"{record.get('title', '')} {record['text']}".strip()
-
-
-def _judged(collection: str, splits: Sequence[str]) -> set[str]:
-    judged: set[str] = set()
-    for split in splits:
-        path = _collection_folder(collection) / "qrels" / f"{split}.tsv"
-        with path.open(encoding="utf-8", newline="") as file:
-            judged.update(row["query-id"] for row in csv.DictReader(file, delimiter="\t"))
-    return judged
-
-
-def _collection_folder(name: str) -> Path:
-    default = Path(__file__).resolve().parents[2] / "shared" / "data"
-    folder = Path(os.environ.get("SPARSERET_DATA", default)) / name
-    if not folder.is_dir():
-        raise DatasetError(f"{folder} is not there: set SPARSERET_DATA to the folder with {name}")
-    return folder
 
 
 def _write_set(folder: Path, texts: _Texts, model: Path, processes: int) -> None:

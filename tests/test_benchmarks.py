@@ -61,6 +61,36 @@ def test_a_small_run_on_vectors(
     capsys.readouterr()
 
 
+def test_presets_are_measured_against_the_vectors_as_they_were(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from benchmarks import presets
+    from benchmarks.environment import environment
+    from benchmarks.long_texts import LongText
+    from benchmarks.vectors.corpora import VectorCorpus
+    from sparseret.indexers.reduction import Reduction
+
+    monkeypatch.setattr(presets, "COLLECTIONS", ("toy",))
+    monkeypatch.setenv("SPARSERET_DATA", str(tmp_path))
+    (tmp_path / "toy" / "qrels").mkdir(parents=True)
+    judged = "query-id\tcorpus-id\tscore\nq\ta\t1\n"
+    (tmp_path / "toy" / "qrels" / "test.tsv").write_text(judged)
+    rows = np.array([[1, 0.45, 0], [1, 0.5, 0], [1, 0, 2]], np.float32)
+    sparse.save_npz(tmp_path / "documents.npz", sparse.csr_array(rows))
+    asked = sparse.csr_array(np.array([[1, 1, 0], [0, 0, 1]], np.float32))
+    corpus = VectorCorpus("toy", 3, asked, tmp_path / "documents.npz")
+    documents = [LongText("toy", "b", ""), LongText("toy", "a", ""), LongText("other", "", "")]
+    queries = [LongText("toy", "q", ""), LongText("toy", "not judged", "")]
+    settings = (Reduction(), Reduction(max_terms=1))
+    found = presets.measure_presets(corpus, documents, queries, settings)
+    assert [preset.values_per_document for preset in found] == [2, 1, 2]
+    assert [preset.recall for preset in found] == pytest.approx([1, 5 / 6, 1])
+    assert [preset.ndcg for preset in found] == [(1,), (pytest.approx(0.6309, abs=1e-4),), (1,)]
+    report = presets.PresetReport(environment(), 3, 2, ("toy",), found)
+    assert "| float32, at most 1 terms | 1.0 |" in presets.markdown(report)
+    capsys.readouterr()
+
+
 def test_recall_counts_ties_as_right() -> None:
     from benchmarks.vectors.truth import exact_top
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -24,6 +25,7 @@ def info_command(
         description = retriever.description
     if as_json:
         fields = {**info._asdict(), "segments": [s._asdict() for s in info.segments]}
+        fields["reduction"] = asdict(info.reduction)
         if info.calibration is not None:
             levels = [
                 {"k": v.k, **v.effort._asdict(), "recall": v.recall, "cost": v.cost}
@@ -41,6 +43,8 @@ def info_command(
     console = make_console()
     facts = Table.grid(padding=(0, 2))
     per_posting = f" ({info.segment_bytes / info.nnz:.1f} a value)" if info.nnz else ""
+    # Most indexes keep vectors as they are, or counts: nothing to tell.
+    reduced = [("stored", info.reduction.description)] * info.reduction.is_lossy
     for name, value in (
         ("encoder", description),
         ("space", info.space),
@@ -51,6 +55,7 @@ def info_command(
         ("mean document length", f"{info.mean_length:.2f}"),
         ("bytes, documents included", f"{info.bytes:,}"),
         ("bytes of vectors", f"{info.segment_bytes:,}{per_posting}"),
+        *reduced,
         ("format version", str(info.format_version)),
     ):
         facts.add_row(name, value)

@@ -30,11 +30,13 @@ from sparseret.errors import (
     StorageError,
 )
 
-__all__ = ["CALIBRATION", "FORMAT_VERSION", "Catalog", "SegmentEntry", "SourceEntry"]
+__all__ = ["CALIBRATION", "FORMAT_VERSION", "REDUCTION", "Catalog", "SegmentEntry", "SourceEntry"]
 
 FORMAT_VERSION = 1
 CALIBRATION = "calibration"
 """Key of what calibration measured: the one thing in ``meta`` that changes."""
+REDUCTION = "reduction"
+"""Key of what is given up of vectors when they are added; absent where nothing is."""
 _APPLICATION_ID = 0x53505252  # "SPRR", shown by file(1) and checked on open
 _FILE = "catalog.sqlite"
 _encode_json = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode

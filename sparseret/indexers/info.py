@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from sparseret.indexers.calibration import Calibration
 from sparseret.indexers.inverted import InvertedIndex
+from sparseret.indexers.reduction import Reduction
 
 __all__ = ["IndexInfo", "SegmentInfo", "index_info"]
 
@@ -39,6 +40,8 @@ class IndexInfo(NamedTuple):
     """Everything in the folder."""
     segment_bytes: int
     segments: list[SegmentInfo]
+    reduction: Reduction
+    """What is given up of vectors when they are added."""
     calibration: Calibration | None
     """Which effort of approximate search reaches which recall; None if never measured."""
 
@@ -74,5 +77,6 @@ def index_info(index: InvertedIndex) -> IndexInfo:
         bytes=index.n_bytes,
         segment_bytes=sum(s.bytes for s in segments),
         segments=segments,
+        reduction=index.reduction,
         calibration=snapshot.calibration,
     )

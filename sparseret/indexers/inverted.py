@@ -19,17 +19,17 @@ from sparseret.documents import Document
 from sparseret.errors import (
     ConfigurationError,
     IncompatibleIndexError,
-    IndexExistsError,
-    SparseretError,
     StorageError,
     VectorError,
 )
 from sparseret.indexers.calibration import Calibration, calibrate
-from sparseret.indexers.catalog import Catalog
-from sparseret.indexers.filters import Filter, field_index_sql
+from sparseret.indexers.catalog import REDUCTION
+from sparseret.indexers.creation import create_folder
+from sparseret.indexers.filters import Filter
+from sparseret.indexers.reduction import Precision, Reduction
 from sparseret.indexers.search import check_count, check_ids, search_snapshot
 from sparseret.indexers.snapshot import Snapshot
-from sparseret.indexers.writer import SEGMENT_FOLDER, Writer
+from sparseret.indexers.writer import Writer
 from sparseret.kernels import Effort
 from sparseret.protocols import Hits, Weighting
 
@@ -74,6 +74,10 @@ class InvertedIndex:
         self.space = meta("space")
         self.dim = int(meta("dim")) if meta("dim") else None
         self.signed = meta("signed") == "1"
+        self.reduction = Reduction()
+        """What is given up of vectors when they are added."""
+        if self.snapshot.catalog.has_meta(REDUCTION):
+            self.reduction = Reduction.from_json(meta(REDUCTION))
         weighted = meta("weighted") == "1"
         if weighted != (weighting is not None):
             self.close()
@@ -93,6 +97,10 @@ class InvertedIndex:
         weighting: Weighting | None = None,
         settings: Mapping[str, str] | None = None,
         filter_fields: Sequence[str] = (),
+        precision: Precision = "float32",
+        largest: float | None = None,
+        mass: float = 1.0,
+        max_terms: int | None = None,
         memory_budget: int | None = None,
     ) -> InvertedIndex:
         """Make an empty index in a new or empty folder.
@@ -106,35 +114,25 @@ class InvertedIndex:
             settings: strings to keep with the index (:meth:`setting`).
             filter_fields: metadata fields to build an SQL index for, so that filters on them need
                 not read every document.
+            precision: "float32" keeps values; "float16" rounds them to half precision, and
+                "uint8" to 255 steps up to ``largest``, when they are added.
+            largest: with "uint8", the largest weight to expect.
+            mass: share of each document's weight to keep, in its heaviest terms.
+            max_terms: of each document's heaviest terms, how many to keep at most. More on these
+                four in :class:`sparseret.indexers.reduction.Reduction`.
             memory_budget: bytes that adding documents may take, by default 2**28; more makes
                 building faster.
 
         Raises:
             IndexExistsError: the folder holds an index or other files.
+            ConfigurationError: a precision, largest, mass or max_terms that cannot be.
         """
         _check_budget(memory_budget)
-        folder = Path(path)
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            if Catalog.exists(folder):
-                raise IndexExistsError(
-                    f"{folder} holds an index already: open it to add documents, or choose "
-                    "another folder"
-                )
-            foreign = [
-                item.name
-                for item in folder.iterdir()
-                if not item.name.startswith(("catalog.sqlite", "writer.lock", SEGMENT_FOLDER))
-            ]
-            if foreign:
-                raise IndexExistsError(
-                    f"{folder} is not empty (it holds {foreign[0]}): choose another folder"
-                )
-            (folder / SEGMENT_FOLDER).mkdir(exist_ok=True)
-        except SparseretError:
-            raise
-        except OSError as error:
-            raise StorageError(f"cannot create {folder}: {error.strerror}") from error
+        reduction = Reduction(precision, largest, mass, max_terms)
+        if weighting is not None and reduction.is_lossy:
+            raise ConfigurationError(
+                "counts are neither rounded nor pruned: their weights follow the collection"
+            )
         meta = {
             "space": space,
             "dim": "" if dim is None else str(dim),
@@ -142,13 +140,10 @@ class InvertedIndex:
             "weighted": str(int(weighting is not None)),
             **{f"setting:{key}": value for key, value in (settings or {}).items()},
         }
-        catalog = Catalog.create(folder, meta)
-        try:
-            for name in filter_fields:
-                catalog.create_field_index(name, field_index_sql(name))
-        finally:
-            catalog.close()
-        return cls(folder, weighting, memory_budget)
+        if reduction.is_lossy:
+            meta[REDUCTION] = reduction.to_json()
+        create_folder(Path(path), meta, filter_fields)
+        return cls(path, weighting, memory_budget)
 
     @classmethod
     def open(
@@ -361,6 +356,7 @@ class InvertedIndex:
             )
         if any(document.id != id for document, id in zip(documents, ids, strict=True)):
             raise ConfigurationError("documents and ids differ: give them in the same order")
+        rows = self.reduction.apply(rows)
         if rows is vectors:  # rows are kept until the commit, and the caller may change its own
             rows = vector_checks.from_arrays(
                 rows.indptr.copy(), rows.indices.copy(), rows.data.copy(), rows.shape[1]
