@@ -81,6 +81,7 @@ class Retriever:
         *,
         encoder_options: Mapping[str, Any] | None = None,
         filter_fields: Sequence[str] = (),
+        order_by: str | None = None,
         memory_budget: int | None = None,
     ) -> Retriever:
         """Make an empty index in a new or empty folder.
@@ -90,6 +91,8 @@ class Retriever:
             encoder: a name in :mod:`sparseret.registry`, or an encoder.
             encoder_options: options of a named encoder, such as ``{"k1": 0.9, "b": 0.4}``.
             filter_fields: metadata fields that filters should find without reading every document.
+            order_by: metadata field in whose ascending order documents will be added: filters on it
+                cost as little as what they select (docs/filters.md).
             memory_budget: bytes that vectors may take before they are written, by default 2**28;
                 more makes adding faster. It is not recorded in the index.
 
@@ -109,6 +112,7 @@ class Retriever:
             weighting=encoder if isinstance(encoder, CollectionEncoder) else None,
             settings=settings,
             filter_fields=filter_fields,
+            order_by=order_by,
             memory_budget=memory_budget,
         )
         return cls(index, encoder)

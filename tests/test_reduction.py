@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from sparseret import InvertedIndex, vectors
+from sparseret.cli.app import main
 from sparseret.encoders.bm25 import BM25Encoder
 from sparseret.errors import ConfigurationError, CorruptIndexError, VectorError
 from sparseret.indexers import reduction
@@ -228,3 +230,16 @@ def test_the_description() -> None:
     assert full.description == "uint8 up to 3, 95% of the mass, at most 128 terms"
     assert json.loads(full.to_json())["largest"] == 3.0
     assert Reduction.from_json(full.to_json()) == full
+
+
+def test_info_tells_of_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with InvertedIndex.create(tmp_path / "i", precision="float16", mass=0.9) as index:
+        index.add(["a"], random_rows(1, 7))
+    for options, told in (((), "float16, 90% of the mass"), (("--json",), '"mass": 0.9')):
+        with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as end:
+            patch.setattr(sys, "argv", ["sparseret", "info", str(tmp_path / "i"), *options])
+            main()
+        assert not end.value.code
+        printed = capsys.readouterr().out
+        assert told in printed
+        assert "vectors were given" in printed

@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from sparseret.indexers.info import IndexInfo
 
 __all__ = ["info_command"]
 
@@ -17,12 +20,7 @@ def info_command(
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON object.")] = False,
 ) -> None:
     """Show encoder, counts, sizes and segments of an index."""
-    from sparseret.indexers.info import index_info
-    from sparseret.retriever import Retriever
-
-    with Retriever.open(index) as retriever:
-        info = index_info(retriever.index)
-        description = retriever.description
+    description, info = _read(index)
     if as_json:
         fields = {**info._asdict(), "segments": [s._asdict() for s in info.segments]}
         fields["reduction"] = asdict(info.reduction)
@@ -43,8 +41,9 @@ def info_command(
     console = make_console()
     facts = Table.grid(padding=(0, 2))
     per_posting = f" ({info.segment_bytes / info.nnz:.1f} a value)" if info.nnz else ""
-    # Most indexes keep vectors as they are, or counts: nothing to tell.
-    reduced = [("stored", info.reduction.description)] * info.reduction.is_lossy
+    # Most indexes keep vectors as they are, or counts, in any order: nothing to tell.
+    chosen = [("stored", info.reduction.description)] * info.reduction.is_lossy
+    chosen += [] if info.order_by is None else [("ordered by", info.order_by)]
     for name, value in (
         ("encoder", description),
         ("space", info.space),
@@ -55,7 +54,7 @@ def info_command(
         ("mean document length", f"{info.mean_length:.2f}"),
         ("bytes, documents included", f"{info.bytes:,}"),
         ("bytes of vectors", f"{info.segment_bytes:,}{per_posting}"),
-        *reduced,
+        *chosen,
         ("format version", str(info.format_version)),
     ):
         facts.add_row(name, value)
@@ -73,3 +72,20 @@ def info_command(
     if info.calibration is not None:
         console.print()
         print_calibration(info.calibration, console)
+
+
+def _read(path: Path) -> tuple[str, IndexInfo]:
+    """The encoder in one line, and what the index holds."""
+    from sparseret.indexers.catalog import Catalog
+    from sparseret.indexers.info import index_info
+    from sparseret.indexers.inverted import InvertedIndex
+    from sparseret.retriever import Retriever
+
+    catalog = Catalog(path, writable=False)
+    encoded = catalog.has_meta("setting:encoder")
+    catalog.close()
+    if encoded:
+        with Retriever.open(path) as retriever:
+            return retriever.description, index_info(retriever.index)
+    with InvertedIndex.open(path) as index:
+        return "none (vectors were given)", index_info(index)

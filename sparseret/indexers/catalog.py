@@ -13,6 +13,7 @@ import threading
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -30,15 +31,27 @@ from sparseret.errors import (
     StorageError,
 )
 
-__all__ = ["CALIBRATION", "FORMAT_VERSION", "REDUCTION", "Catalog", "SegmentEntry", "SourceEntry"]
+__all__ = [
+    "CALIBRATION",
+    "FORMAT_VERSION",
+    "ORDER_BY",
+    "REDUCTION",
+    "Catalog",
+    "Disorder",
+    "SegmentEntry",
+    "SourceEntry",
+]
 
 FORMAT_VERSION = 1
 CALIBRATION = "calibration"
 """Key of what calibration measured: the one thing in ``meta`` that changes."""
 REDUCTION = "reduction"
 """Key of what is given up of vectors when they are added; absent where nothing is."""
+ORDER_BY = "order_by"
+"""Key of the field by which documents are ordered; absent where there is none."""
 _APPLICATION_ID = 0x53505252  # "SPRR", shown by file(1) and checked on open
 _FILE = "catalog.sqlite"
+_NARROW = 16  # a range below this fraction of the numbers is read itself, whatever else is indexed
 _encode_json = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
 
 _SCHEMA = """
@@ -97,6 +110,17 @@ class SourceEntry(NamedTuple):
     skipped: int
     """Bad lines among them."""
     complete: bool
+
+
+class Disorder(NamedTuple):
+    """A document that is not in the order of a field."""
+
+    id: str
+    json_type: str | None
+    """What JSON calls the type of its value; None where it has none."""
+    value: str | float | None
+    before: str | float | None
+    """Value of the document before it."""
 
 
 class Catalog:
@@ -314,12 +338,63 @@ class Catalog:
             (json.dumps(list(ids)),),
         )
 
-    def numbers_where(self, sql: str, parameters: tuple[Any, ...]) -> NDArray[np.int64]:
-        """Ascending numbers of the documents that satisfy a compiled filter."""
+    def numbers_where(
+        self, sql: str, parameters: tuple[Any, ...], within: range | None = None
+    ) -> NDArray[np.int64]:
+        """Ascending numbers of the documents that satisfy a compiled filter.
+
+        Args:
+            sql: the condition.
+            parameters: values of its question marks.
+            within: consecutive numbers to look among, at a cost in proportion; None for all.
+        """
+        table = "documents"
+        if within is not None:
+            if len(within) * _NARROW < self.next_number():
+                table += " NOT INDEXED"  # but by number: SQLite would take any other index first
+            sql += " AND number BETWEEN ? AND ?"
+            parameters = (*parameters, within.start, within.stop - 1)
         return self._numbers(
-            f"SELECT number FROM documents WHERE {sql} ORDER BY number",  # noqa: S608
+            f"SELECT number FROM {table} WHERE {sql} ORDER BY number",  # noqa: S608
             parameters,
         )
+
+    def range_where(self, sql: str, parameters: tuple[Any, ...], value: str) -> range:
+        """From the first to the last of the documents that satisfy a condition.
+
+        Args:
+            sql: bounds on ``value``.
+            parameters: values of its question marks.
+            value: an SQL expression that has an index, and by which numbers ascend.
+        """
+        ends = [
+            self._all(
+                f"SELECT number FROM documents WHERE {sql}"  # noqa: S608
+                f" ORDER BY {value} {way}, number {way} LIMIT 1",
+                parameters,
+            )
+            for way in ("ASC", "DESC")
+        ]
+        return range(ends[0][0][0], ends[1][0][0] + 1) if ends[0] else range(0)
+
+    def out_of_order(self, value: str, json_type: str, first: int = 0) -> Disorder | None:
+        """The first document, from a number on, that is not in the order of a field; None if all.
+
+        Args:
+            value: the field as an SQL expression.
+            json_type: its JSON type as one; only numbers and strings have an order.
+            first: documents below are in order.
+        """
+        found = self._all(
+            f"SELECT id, type, value, before FROM (SELECT number, id, {value} AS value,"  # noqa: S608
+            f" {json_type} AS type, lag({value}) OVER (ORDER BY number) AS before FROM documents"
+            " WHERE number >= ifnull((SELECT max(number) FROM documents WHERE number < ?), 0))"
+            " WHERE number >= ?"
+            " AND (ifnull(type, '') NOT IN ('integer', 'real', 'text') OR value < before)"
+            " ORDER BY number LIMIT 1",
+            (first, first),
+        )
+        return Disorder(*found[0]) if found else None
 
     def all_numbers(self) -> NDArray[np.int64]:
         """Ascending numbers of the live documents."""
@@ -421,6 +496,11 @@ class Catalog:
     def has_meta(self, key: str) -> bool:
         """Whether the setting was made."""
         return bool(self._all("SELECT 1 FROM meta WHERE key = ?", (key,)))
+
+    @cached_property
+    def order_by(self) -> str | None:
+        """The field by which documents are ordered, fixed when the index was made, if any."""
+        return self.meta(ORDER_BY) if self.has_meta(ORDER_BY) else None
 
     def source(self, name: str) -> SourceEntry | None:
         """How far an input was read, or None if it never was."""

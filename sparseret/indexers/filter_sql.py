@@ -24,7 +24,7 @@ from sparseret.indexers.filter_tree import (
     path_text,
 )
 
-__all__ = ["Compiled", "compile_filter", "field_index_sql"]
+__all__ = ["Compiled", "FieldSql", "compile_filter", "field_index_sql", "indexed_field"]
 
 MAX_SQL_BYTES = 1_000_000
 """SQLite's default limit on the length of a statement."""
@@ -66,16 +66,39 @@ def field_index_sql(path: str | Path) -> str:
     Raises:
         FilterError: not a path, or one with a key that no JSON path can quote.
     """
-    keys = field(path).path
-    if keys in COLUMNS:
-        return COLUMNS[keys]
-    literal = _path_literal(keys)
-    if literal is None:
+    return indexed_field(field(path).path).value
+
+
+class FieldSql(NamedTuple):
+    """SQL expressions over the catalog table ``documents``."""
+
+    value: str
+    json_type: str
+
+
+def indexed_field(path: Path) -> FieldSql:
+    """A field that can have an index: its value, which is what is indexed, and its JSON type.
+
+    Raises:
+        FilterError: a key that no JSON path can quote.
+    """
+    found = _field_sql(path)
+    if found is None:
         raise FilterError(
-            f"field {path_text(keys)} cannot be indexed: a key holds a quote, backslash or "
+            f"field {path_text(path)} cannot be indexed: a key holds a quote, backslash or "
             "control character; such a field can be filtered, only without an index"
         )
-    return f"json_extract(metadata, {literal})"
+    return found
+
+
+def _field_sql(path: Path) -> FieldSql | None:
+    """None where a key cannot be quoted in a JSON path."""
+    if path in COLUMNS:
+        return FieldSql(COLUMNS[path], "'text'")
+    literal = _path_literal(path)
+    if literal is None:
+        return None
+    return FieldSql(f"json_extract(metadata, {literal})", f"json_type(metadata, {literal})")
 
 
 _UNQUOTABLE = re.compile(r'["\\\x00-\x1f]')
@@ -101,12 +124,9 @@ def _sql(tree: Filter, parameters: list[str | int]) -> str:
     if isinstance(tree, And | Or):
         word = " AND " if isinstance(tree, And) else " OR "
         return "(" + word.join(_sql(operand, parameters) for operand in tree.operands) + ")"
-    if tree.path in COLUMNS:
-        return "(" + _condition(tree, COLUMNS[tree.path], "'text'", parameters) + ")"
-    literal = _path_literal(tree.path)
-    if literal is not None:
-        value, json_type = f"json_extract(metadata, {literal})", f"json_type(metadata, {literal})"
-        return "(" + _condition(tree, value, json_type, parameters) + ")"
+    known = _field_sql(tree.path)
+    if known is not None:
+        return "(" + _condition(tree, known.value, known.json_type, parameters) + ")"
     # No JSON path can name this field: step through its keys, bound, one table a key.
     tables = "json_each(metadata) AS k0" + "".join(
         f", json_each(CASE k{i}.type WHEN 'object' THEN k{i}.value ELSE '{{}}' END) AS k{i + 1}"

@@ -40,6 +40,8 @@ class IndexInfo(NamedTuple):
     """Everything in the folder."""
     segment_bytes: int
     segments: list[SegmentInfo]
+    order_by: str | None
+    """The field by which documents are ordered; None if there is none."""
     reduction: Reduction
     """What is given up of vectors when they are added."""
     calibration: Calibration | None
@@ -77,6 +79,7 @@ def index_info(index: InvertedIndex) -> IndexInfo:
         bytes=index.n_bytes,
         segment_bytes=sum(s.bytes for s in segments),
         segments=segments,
+        order_by=snapshot.catalog.order_by,
         reduction=index.reduction,
         calibration=snapshot.calibration,
     )

@@ -23,9 +23,10 @@ from sparseret.errors import (
     VectorError,
 )
 from sparseret.indexers.calibration import Calibration, calibrate
-from sparseret.indexers.catalog import REDUCTION
+from sparseret.indexers.catalog import ORDER_BY, REDUCTION
 from sparseret.indexers.creation import create_folder
 from sparseret.indexers.filters import Filter
+from sparseret.indexers.order_field import order_field
 from sparseret.indexers.reduction import Precision, Reduction
 from sparseret.indexers.search import check_count, check_ids, search_snapshot
 from sparseret.indexers.snapshot import Snapshot
@@ -97,6 +98,7 @@ class InvertedIndex:
         weighting: Weighting | None = None,
         settings: Mapping[str, str] | None = None,
         filter_fields: Sequence[str] = (),
+        order_by: str | None = None,
         precision: Precision = "float32",
         largest: float | None = None,
         mass: float = 1.0,
@@ -114,6 +116,8 @@ class InvertedIndex:
             settings: strings to keep with the index (:meth:`setting`).
             filter_fields: metadata fields to build an SQL index for, so that filters on them need
                 not read every document.
+            order_by: metadata field, a number or string in each document, that ascends from one
+                added document to the next: a filter on it costs as little as what it selects.
             precision: "float32" keeps values; "float16" rounds them to half precision, and
                 "uint8" to 255 steps up to ``largest``, when they are added.
             largest: with "uint8", the largest weight to expect.
@@ -125,6 +129,7 @@ class InvertedIndex:
 
         Raises:
             IndexExistsError: the folder holds an index or other files.
+            FilterError: an ``order_by`` or filter field that cannot be indexed.
             ConfigurationError: a precision, largest, mass or max_terms that cannot be.
         """
         _check_budget(memory_budget)
@@ -142,6 +147,9 @@ class InvertedIndex:
         }
         if reduction.is_lossy:
             meta[REDUCTION] = reduction.to_json()
+        if order_by is not None:
+            meta[ORDER_BY] = order_field(order_by).text
+            filter_fields = [*filter_fields, order_by]
         create_folder(Path(path), meta, filter_fields)
         return cls(path, weighting, memory_budget)
 
@@ -319,6 +327,7 @@ class InvertedIndex:
 
         Raises:
             DuplicateIdError: an id is in the index or given twice; nothing was added.
+            DocumentError: a document out of the order of ``order_by``; nothing was added.
             VectorError: NaN, wrong dimension, negative where not allowed, duplicate columns.
             IndexLockedError, StorageError
         """

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from sparseret.errors import ConfigurationError, FilterError
 from sparseret.indexers.calibration import check_effort
 from sparseret.indexers.filters import Filter, compile_filter, parse_filter
+from sparseret.indexers.order_field import order_field
 from sparseret.indexers.snapshot import Snapshot
 from sparseret.kernels import Effort
 from sparseret.protocols import Hits, Mode
@@ -44,6 +45,21 @@ def search_snapshot(
     if threads is not None:
         check_count("threads", threads)
     chosen, mode = _choose_effort(snapshot, k, exact, recall, effort)
+    between, allowed = _selected(snapshot, allow, where)
+    numbers, scores, _, _ = snapshot.search(
+        queries, k, allow=allowed, between=between, effort=chosen, threads=threads or _CORES
+    )
+    if len(numbers) == 1:
+        return Hits([snapshot.ids(numbers[0]).tolist()], scores, mode)
+    every = snapshot.ids(np.concatenate([np.empty(0, np.int64), *numbers]))
+    ends = [0, *accumulate(map(len, numbers))]
+    return Hits([every[begin:end].tolist() for begin, end in pairwise(ends)], scores, mode)
+
+
+def _selected(
+    snapshot: Snapshot, allow: Iterable[str] | None, where: Filter | str | None
+) -> tuple[range | None, NDArray[np.int64] | None]:
+    """Which documents may be returned: those in a range, and of those in a list; None for all."""
     allowed: NDArray[np.int64] | None = None
     between: range | None = None
     if allow is not None:
@@ -55,18 +71,22 @@ def search_snapshot(
             raise FilterError(
                 f"a filter must be text or made with field(), got {type(tree).__name__}"
             )
-        selected = snapshot.numbers_where(*compile_filter(tree))
-        allowed = selected if allowed is None else np.intersect1d(allowed, selected)
+        rest: Filter | None = tree
+        if snapshot.catalog.order_by is not None:
+            order = order_field(snapshot.catalog.order_by)
+            bounds, rest = order.split(tree)
+            if bounds is not None:
+                between = snapshot.catalog.range_where(*bounds, order.value)
+        if rest is not None:
+            selected = snapshot.numbers_where(*compile_filter(rest), between)
+            allowed = selected if allowed is None else np.intersect1d(allowed, selected)
+    if between is not None and not between:
+        return None, np.empty(0, np.int64)
+    if between is not None and allowed is not None:
+        allowed = allowed[slice(*np.searchsorted(allowed, [between.start, between.stop]))]
     if allowed is not None and len(allowed) and allowed[-1] - allowed[0] == len(allowed) - 1:
         between, allowed = range(int(allowed[0]), int(allowed[-1]) + 1), None
-    numbers, scores, _, _ = snapshot.search(
-        queries, k, allow=allowed, between=between, effort=chosen, threads=threads or _CORES
-    )
-    if len(numbers) == 1:
-        return Hits([snapshot.ids(numbers[0]).tolist()], scores, mode)
-    every = snapshot.ids(np.concatenate([np.empty(0, np.int64), *numbers]))
-    ends = [0, *accumulate(map(len, numbers))]
-    return Hits([every[begin:end].tolist() for begin, end in pairwise(ends)], scores, mode)
+    return between, allowed
 
 
 def search_mode(

@@ -11,6 +11,7 @@ from sparseret import kernels
 from sparseret.errors import CorruptIndexError, SparseretError
 from sparseret.indexers.catalog import SegmentEntry
 from sparseret.indexers.impact_data import ImpactData
+from sparseret.indexers.order_field import order_field
 from sparseret.indexers.segment_file import SegmentFile, verify_segment
 from sparseret.indexers.snapshot import Snapshot
 from sparseret.indexers.writer import SEGMENT_FOLDER
@@ -54,6 +55,7 @@ def verify_index(path: str | Path, progress: Callable[[int, int], None] | None =
             max_column = n_terms if uses_vocabulary and n_terms else None
             problems += [f"{entry.file}: {p}" for p in _segment_problems(entry, file, max_column)]
         problems += _document_problems(snapshot)
+        problems += _order_problems(snapshot)
         if progress:
             progress(len(snapshot.files), len(snapshot.files))
         return problems
@@ -115,6 +117,14 @@ def _list_problems(data: ImpactData, window_bits: int) -> list[str]:
         for name in again._fields
         if not np.array_equal(getattr(data.lists, name), getattr(again, name))
     ]
+
+
+def _order_problems(snapshot: Snapshot) -> list[str]:
+    if snapshot.catalog.order_by is None:
+        return []
+    order = order_field(snapshot.catalog.order_by)
+    found = snapshot.catalog.out_of_order(order.value, order.json_type)
+    return [] if found is None else [f"catalog: {order.complaint(found)}"]
 
 
 def _document_problems(snapshot: Snapshot) -> list[str]:

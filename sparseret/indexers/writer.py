@@ -26,6 +26,7 @@ from sparseret.indexers.catalog import Catalog, SegmentEntry, SourceEntry
 from sparseret.indexers.impact_build import part_of_rows, part_of_segment, write_impact_segment
 from sparseret.indexers.impact_data import ImpactData, without_lists
 from sparseret.indexers.merge_policy import SegmentSize, plan_full_merge, plan_merge
+from sparseret.indexers.order_field import order_field
 from sparseret.indexers.segment import (
     MAX_SEGMENT_NNZ,
     SegmentData,
@@ -126,7 +127,8 @@ class Writer:
 
         Raises:
             DuplicateIdError: an id is in the index, or twice among ``documents``.
-            DocumentError: a document cannot be stored. Like a duplicate, it leaves things as they
+            DocumentError: a document cannot be stored, or is not in the order of the field by
+                which the index is ordered. Like a duplicate, it leaves things as they
                 were before the call.
             StorageError: everything since the last commit is forgotten.
         """
@@ -141,6 +143,7 @@ class Writer:
                 if replace:
                     self.catalog.delete_documents([document.id for document in documents])
                 self.catalog.add_documents(documents, self._next_number)
+                self._check_order(self._next_number)
         except StorageError:
             self.rollback()
             raise
@@ -224,6 +227,15 @@ class Writer:
         return len(runs)
 
     # --- details ----------------------------------------------------------------------------
+
+    def _check_order(self, first: int) -> None:
+        """Refuse documents, of numbers from ``first`` on, that are not in the order promised."""
+        if self.catalog.order_by is None:
+            return
+        order = order_field(self.catalog.order_by)
+        found = self.catalog.out_of_order(order.value, order.json_type, first)
+        if found is not None:
+            raise DocumentError(order.complaint(found))
 
     def _start_clean(self) -> None:
         self._buffer: list[tuple[np.ndarray[tuple[int], np.dtype[np.int64]], csr_array]] = []
