@@ -77,7 +77,11 @@ def test_values_that_round_to_zero_are_dropped() -> None:
     assert Reduction("float16").apply(rows).nnz == 3
 
 
-def test_values_beyond_half_precision_are_refused() -> None:
+@pytest.mark.parametrize("at_once", [1, 2**22])
+def test_values_beyond_half_precision_are_refused(
+    monkeypatch: pytest.MonkeyPatch, at_once: int
+) -> None:
+    monkeypatch.setattr(reduction, "_VALUES_AT_ONCE", at_once)
     rows = vectors.check(csr_array(np.array([[0, 65504.0, 1e-9], [0, 0, 65520.0]], np.float32)))
     with pytest.raises(VectorError, match=r"row 1, column 2: value 65520.0 is beyond float16"):
         Reduction("float16").apply(rows)

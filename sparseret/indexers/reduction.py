@@ -7,6 +7,7 @@ fewer postings. What is left is stored and merged without further loss, and sear
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
@@ -114,7 +115,7 @@ class Reduction:
             ) from error
 
     def apply(self, rows: csr_array) -> csr_array:
-        """Reduced rows, canonical again; the input where nothing is to do.
+        """Reduced rows, canonical again; the input where nothing is given up.
 
         Args:
             rows: canonical CSR (:func:`sparseret.vectors.check`), shape (n, dim).
@@ -122,50 +123,45 @@ class Reduction:
         Raises:
             VectorError: a value beyond half precision.
         """
-        data = self._round(rows)
-        kept = data != 0
-        if self.mass < 1 or self.max_terms is not None:
-            kept &= self._heavy(rows)
-        if data is rows.data and kept.all():
+        if not self.is_lossy:
             return rows
-        ends = np.concatenate(([0], np.cumsum(kept)))[rows.indptr]
-        return vectors.from_arrays(ends, rows.indices[kept], data[kept], rows.shape[1])
+        sizes, columns, values = [np.zeros(1, np.int64)], [rows.indices[:0]], [rows.data[:0]]
+        for begin, end in _runs(rows.indptr):
+            ptr = rows.indptr[begin : end + 1]
+            inside = slice(ptr[0], ptr[-1])
+            rounded = self._round(rows, inside)
+            kept = rounded != 0
+            if self.mass < 1 or self.max_terms is not None:
+                kept &= self._heavy(np.abs(rows.data[inside]), np.diff(ptr))
+            sizes.append(np.diff(np.concatenate(([0], np.cumsum(kept)))[ptr - ptr[0]]))
+            columns.append(rows.indices[inside][kept])
+            values.append(rounded[kept])
+        return vectors.from_arrays(
+            np.cumsum(np.concatenate(sizes)), np.concatenate(columns), np.concatenate(values),
+            rows.shape[1],
+        )  # fmt: skip
 
-    def _round(self, rows: csr_array) -> NDArray[np.float32]:
-        data: NDArray[np.float32] = rows.data
+    def _round(self, rows: csr_array, inside: slice) -> NDArray[np.float32]:
+        values: NDArray[np.float32] = rows.data[inside]
         if self.precision == "float16":
             with np.errstate(over="ignore"):
-                rounded = data.astype(np.float16).astype(np.float32)
+                rounded = values.astype(np.float16).astype(np.float32)
             finite = np.isfinite(rounded)
             if not finite.all():
-                at = int(np.argmin(finite))
+                at = inside.start + int(np.argmin(finite))
                 row = int(np.searchsorted(rows.indptr, at, "right")) - 1
                 raise VectorError(
-                    f"row {row}, column {rows.indices[at]}: value {data[at]} is beyond float16, "
-                    "which ends at 65504: scale the vectors down"
+                    f"row {row}, column {rows.indices[at]}: value {rows.data[at]} is beyond "
+                    "float16, which ends at 65504: scale the vectors down"
                 )
             return rounded
         if self.largest is not None:
             step = self.largest / _LEVELS
-            return (np.rint(data.astype(np.float64) / step) * step).astype(np.float32)
-        return data
+            return (np.rint(values.astype(np.float64) / step) * step).astype(np.float32)
+        return values
 
-    def _heavy(self, rows: csr_array) -> NDArray[np.bool_]:
-        """Which values are kept of each row's, shape (nnz,)."""
-        kept = np.empty(rows.nnz, dtype=bool)
-        n, begin = rows.shape[0], 0
-        while begin < n:
-            most = int(rows.indptr[begin]) + _VALUES_AT_ONCE
-            end = max(begin + 1, int(np.searchsorted(rows.indptr, most, "right")) - 1)
-            first, last = rows.indptr[[begin, end]]
-            sizes = np.diff(rows.indptr[begin : end + 1])
-            kept[first:last] = self._heavy_of(np.abs(rows.data[first:last]), sizes)
-            begin = end
-        return kept
-
-    def _heavy_of(
-        self, weights: NDArray[np.float32], sizes: NDArray[np.int64]
-    ) -> NDArray[np.bool_]:
+    def _heavy(self, weights: NDArray[np.float32], sizes: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Which values are kept of rows of some sizes, shape of ``weights``."""
         row_of = np.repeat(np.arange(len(sizes)), sizes)
         order = np.lexsort((-weights, row_of))  # stable: equal weights by column
         starts = np.cumsum(sizes) - sizes
@@ -183,6 +179,16 @@ class Reduction:
         kept = np.empty(len(weights), dtype=bool)
         kept[order] = heavy
         return kept
+
+
+def _runs(ptr: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
+    """Runs of rows, each of not much memory: (first, one after the last)."""
+    begin, n = 0, len(ptr) - 1
+    while begin < n:
+        most = int(np.searchsorted(ptr, ptr[begin] + _VALUES_AT_ONCE, "right")) - 1
+        end = max(begin + 1, most)
+        yield begin, end
+        begin = end
 
 
 def _is(kind: type, value: object) -> bool:
