@@ -29,10 +29,15 @@ namespace sparseret {
 // factor of at most (1 + 2^-24)^(n + 1) for n terms (each product and each sum rounds once, all
 // terms are positive), which is below inflation = 1 + (n + 2) * 1.2e-7.
 //
+// Products below 2^-126 round by up to 2^-150 each instead; no query of a total above kLeastTotal
+// notices: a threshold that asks for more than one unit is above 2^-97 then, and its own rounding
+// larger than that of kMaxTerms such products. Below kMostTotal no score overflows to infinity.
+//
 // No overflow: a term's credit is at most q * m / unit * (1 + 1e-9) + 2 units (factor and credit
 // round up once each, and factor <= 257 * 2^kShift), so the sum is at most
 // total / unit * (1 + 1e-9) + 2 n, which the choice of unit keeps below 65536.
 inline constexpr unsigned kShift = 14;
+inline constexpr double kLeastTotal = 0x1p-80, kMostTotal = 0x1p127;
 
 inline std::uint16_t credit(std::uint32_t factor, std::uint8_t code) {
     return static_cast<std::uint16_t>((factor * code + (1u << kShift) - 1) >> kShift);
@@ -98,13 +103,15 @@ class ImpactQuery {
             segment.list_range(term.rank, term.list, term.end);
             if (term.list == term.end) continue;
             prefetch(segment.lists + term.list);
-            term.code_weight *= segment.column_max[term.rank] / 255.0;
+            const float largest = segment.column_max[term.rank];
+            if (!(largest >= 0.0f)) throw CorruptSegment("column_max is out of range");
+            term.code_weight *= largest / 255.0;
             total += term.code_weight * 255.0;
             terms[kept++] = term;
         }
         terms.resize(kept);
         map.finish();
-        bounded_ = positive && terms.size() <= kMaxTerms && total > 0.0 && std::isfinite(total);
+        bounded_ = positive && terms.size() <= kMaxTerms && total > kLeastTotal && total < kMostTotal;
         if (!bounded_) return;
         const auto n = static_cast<double>(terms.size());
         unit = total * (1.0 + 1e-6) / (65535.0 - 2.0 * n);

@@ -41,7 +41,7 @@ struct Work {
     std::uint64_t rows = 0;
 };
 
-// Accumulators that live as long as their thread: zero between searches.
+// Accumulators that live as long as their thread.
 class ImpactAccumulators {
   public:
     static constexpr std::size_t kSize = std::size_t{1} << kMaxImpactBits;
@@ -52,11 +52,21 @@ class ImpactAccumulators {
     ~ImpactAccumulators() { ::operator delete(data_, std::align_val_t{64}); }
     ImpactAccumulators(const ImpactAccumulators&) = delete;
     ImpactAccumulators& operator=(const ImpactAccumulators&) = delete;
-    std::uint16_t* data() { return data_; }
-    void clear() { std::fill_n(data_, kSize, std::uint16_t{0}); }
+    // Of a window of n documents, all zero. Searches clear the windows they use; what an altered
+    // file wrote past their end is cleared before a larger window could see it.
+    std::uint16_t* window(std::size_t n) {
+        if (n > clean_) clear();
+        clean_ = n;
+        return data_;
+    }
+    void clear() {
+        std::fill_n(data_, kSize, std::uint16_t{0});
+        clean_ = kSize;
+    }
 
   private:
     std::uint16_t* data_;
+    std::size_t clean_ = kSize;  // so many from the beginning are zero
 };
 
 class ImpactSearcher {
@@ -157,7 +167,7 @@ class ImpactSearcher {
             0.25 / (1.0 + 0.6 * std::log10(std::max(static_cast<double>(k_), 10.0) / 10.0));
         constexpr float kReplan = 1.05f;
         ImpactQuery& query = kept_.query;
-        std::uint16_t* acc = kept_.accumulators.data();
+        std::uint16_t* acc = kept_.accumulators.window(std::size_t{1} << target.segment->window_bits);
         auto& candidates = kept_.candidates;
         candidates.clear();
         // Documents that were scored already must not come back.
@@ -274,7 +284,7 @@ class ImpactSearcher {
     template <class Rows>
     void visit_approximate(const ImpactTarget& target, const Rows& rows) {
         ImpactQuery& query = kept_.query;
-        std::uint16_t* acc = kept_.accumulators.data();
+        std::uint16_t* acc = kept_.accumulators.window(std::size_t{1} << target.segment->window_bits);
         auto& candidates = kept_.candidates;
         candidates.clear();
         std::uint16_t floor = 0;
