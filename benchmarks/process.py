@@ -11,12 +11,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-__all__ = ["SPARSERET", "FailedError", "Finished", "seconds_of", "watch"]
+__all__ = ["SPARSERET", "FailedError", "Finished", "memory_mb", "own_module", "seconds_of", "watch"]
 
 SPARSERET = (sys.executable, "-c", "from sparseret.cli.app import main; main()")
 """The ``sparseret`` command of this interpreter."""
 
 _POLL_SECONDS = 0.005
+# The root comes last, so that an installed sparseret is found before its sources.
+_MODULE = (
+    "import importlib, sys; sys.path.append(sys.argv[1]); "
+    "importlib.import_module(sys.argv[2]).main(sys.argv[3:])"
+)
 
 
 class FailedError(Exception):
@@ -34,6 +39,27 @@ class Finished:
     """Largest resident set without files: what the process cannot give back under pressure."""
     median_anonymous_mb: float
     """Half of the time it was below this: the steady state, without the peaks of merging."""
+    peak_files_mb: float | None = None
+    """Largest resident part of mapped files: the system can take it back at any time."""
+
+
+def own_module(module: str) -> tuple[str, ...]:
+    """The command that calls ``main`` of a module of the benchmarks, wherever it is started.
+
+    What is appended to it are the arguments.
+    """
+    return (sys.executable, "-c", _MODULE, str(Path(__file__).resolve().parents[1]), module)
+
+
+def memory_mb(status: str) -> dict[str, float]:
+    """The sizes in the text of a /proc/PID/status, 1e6 bytes; none once the process has ended."""
+    sizes = {}
+    for line in status.splitlines():
+        name, _, value = line.partition(":")
+        number, _, unit = value.strip().partition(" ")
+        if unit == "kB":  # of 1024 bytes, whatever it says
+            sizes[name] = int(number) * 1024 / 1e6
+    return sizes
 
 
 def seconds_of(command: Sequence[str]) -> float:
@@ -54,27 +80,26 @@ def watch(command: Sequence[str]) -> Finished:
     """Run a command and look at its memory every 5 ms, through /proc: Linux only.
 
     The peak resident set is the kernel's own high-water mark, so nothing of it is missed; the
-    anonymous part is sampled.
+    anonymous part and that of files are sampled.
 
     Raises:
         FailedError: with what it printed on standard error.
     """
     start = time.perf_counter()
     resident = 0.0
+    files = 0.0
     anonymous = [0.0]
     with tempfile.TemporaryFile("w+") as errors:
         with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=errors) as process:
             status = Path(f"/proc/{process.pid}/status")
             while process.poll() is None:
-                for line in status.read_text().splitlines():
-                    name, _, value = line.partition(":")
-                    if name == "VmHWM":
-                        resident = max(resident, int(value.split()[0]) / 1e3)
-                    elif name == "RssAnon":
-                        anonymous.append(int(value.split()[0]) / 1e3)
+                sizes = memory_mb(status.read_text())
+                resident = max(resident, sizes.get("VmHWM", 0.0))
+                anonymous.append(sizes.get("RssAnon", 0.0))
+                files = max(files, sizes.get("RssFile", 0.0))
                 time.sleep(_POLL_SECONDS)
             seconds = time.perf_counter() - start
         if process.returncode:
             errors.seek(0)
             raise FailedError(f"{' '.join(command)}: {errors.read().strip()}")
-    return Finished(seconds, resident, max(anonymous), median(anonymous))
+    return Finished(seconds, resident, max(anonymous), median(anonymous), files)

@@ -7,8 +7,6 @@ k as .png and .svg. README.md says what is measured, and how.
 from __future__ import annotations
 
 import argparse
-import sys
-import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +15,7 @@ import numpy as np
 
 from benchmarks.environment import environment
 from benchmarks.records_io import write_json
+from benchmarks.say import say
 from benchmarks.vectors.comparison import Comparison, Half
 from benchmarks.vectors.corpora import VectorCorpus, load_vectors
 from benchmarks.vectors.engine import ENGINES
@@ -37,24 +36,24 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the benchmark."""
     options = _parser().parse_args(arguments)
     for name in options.corpus:
-        _say(f"{name}: reading")
+        say(f"{name}: reading")
         _one_corpus(load_vectors(name), options)
 
 
 def _one_corpus(corpus: VectorCorpus, options: argparse.Namespace) -> None:
     chosen = np.random.default_rng(_SEED).permutation(corpus.queries.shape[0])[: options.queries]
-    _say(f"{corpus.name}: exact answers of {len(chosen)} queries")
+    say(f"{corpus.name}: exact answers of {len(chosen)} queries")
     facts, tuning, held_out = _halves(corpus, corpus.queries[chosen], options.k)
     comparison = Comparison(corpus, tuning, held_out, options.build_threads, options.build_limit)
     for name in options.engine:
-        _say(f"{corpus.name}: {name}, building and sweeping")
+        say(f"{corpus.name}: {name}, building and sweeping")
         comparison.sweep(name)
         for built in comparison.built:
             if built.engine == name and built.failed:
-                _say(f"  {built.build}: {built.failed}")
+                say(f"  {built.build}: {built.failed}")
     out = options.out / f"vectors-{corpus.name.replace(':', '-')}"
     for k in options.k:
-        _say(f"{corpus.name}: held-out queries, k={k}")
+        say(f"{corpus.name}: held-out queries, k={k}")
         comparison.measure(k, options.rounds)
         report = VectorReport(
             environment(_distributions(comparison)), facts, options.rounds,
@@ -65,7 +64,7 @@ def _one_corpus(corpus: VectorCorpus, options: argparse.Namespace) -> None:
         write_json(out.with_name(out.name + ".json"), report)
         out.with_name(out.name + ".md").write_text(markdown(report), encoding="utf-8")
     if not plot_report(out, report):
-        _say("no plots: matplotlib is not installed; python -m benchmarks report draws them later")
+        say("no plots: matplotlib is not installed; python -m benchmarks report draws them later")
     print(markdown(report))
 
 
@@ -103,10 +102,6 @@ def _halves(
 def _distributions(comparison: Comparison) -> list[str]:
     named = [engine.distribution for engine in comparison.engines if not engine.skipped]
     return list(dict.fromkeys(["sparseret", "numpy", "scipy", "numba", *named]))
-
-
-def _say(what: str) -> None:
-    print(f"{time.strftime('%H:%M:%S')} {what}", file=sys.stderr, flush=True)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -1,0 +1,1 @@
+"""Search among consecutive documents: range filters against filtering afterwards."""

@@ -1,0 +1,117 @@
+"""Calls in turn, so that a slow spell of the machine meets all of them."""
+
+from __future__ import annotations
+
+import gc
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Latency", "Timed", "latency", "time_batches", "time_calls"]
+
+_BLOCK = 50
+_WARM_UP = 3
+
+
+class Timed(NamedTuple):
+    """One call, put to every query."""
+
+    answers: list[Any]
+    """Of the first round, one a query."""
+    microseconds: NDArray[np.float64]
+    """Of each query the median over the rounds, shape (n_queries,)."""
+
+
+class Latency(NamedTuple):
+    """Over queries, microseconds."""
+
+    median_us: float
+    mean_us: float
+    p99_us: float
+
+
+def latency(microseconds: NDArray[np.float64]) -> Latency:
+    """What reports show of the queries' times, shape (n_queries,)."""
+    return Latency(
+        float(np.median(microseconds)),
+        float(microseconds.mean()),
+        float(np.percentile(microseconds, 99)),
+    )
+
+
+def time_calls(calls: Sequence[Callable[[int], Any]], n: int, rounds: int) -> list[Timed]:
+    """Put the queries 0 to n - 1 to every call, a block of them at a time.
+
+    Args:
+        calls: each takes the number of a query; all it does is timed.
+        n: number of queries, at least 1.
+        rounds: how often each query is put.
+
+    Returns:
+        what was timed, parallel to ``calls``.
+    """
+    times = np.empty((len(calls), rounds, n))
+    answers: list[list[Any]] = [[] for _ in calls]
+    clock = time.perf_counter_ns
+    with _without_collector():
+        for r in range(rounds):
+            for block, begin in enumerate(range(0, n, _BLOCK)):
+                end = min(begin + _BLOCK, n)
+                for c in np.roll(np.arange(len(calls)), r + block).tolist():
+                    # Fills the caches again, without asking what is about to be asked.
+                    for q in range(begin - min(_WARM_UP, n), begin):
+                        calls[c](q % n)
+                    for q in range(begin, end):
+                        start = clock()
+                        answer = calls[c](q)
+                        times[c, r, q] = clock() - start
+                        if r == 0:
+                            answers[c].append(answer)
+    medians = np.median(times, axis=1) / 1e3
+    return [Timed(answers[c], medians[c]) for c in range(len(calls))]
+
+
+def time_batches(batch: Callable[[int], Any], n: int, rounds: int) -> tuple[float, float | None]:
+    """Mean microseconds of a query in one call for all n: the median of the rounds.
+
+    Args:
+        batch: takes the number of threads to use.
+        n: queries in a batch.
+        rounds: how often it is called, after a call that is not timed.
+
+    Returns:
+        with one thread, and with two; None where this process may use one core only.
+    """
+    threads = (1, 2) if _usable_cores() > 1 else (1,)
+    times = np.empty((len(threads), rounds))
+    with _without_collector():
+        for t in threads:
+            batch(t)
+        for r in range(rounds):
+            for i, t in enumerate(threads):
+                start = time.perf_counter()
+                batch(t)
+                times[i, r] = (time.perf_counter() - start) / n * 1e6
+    one, *two = np.median(times, axis=1).tolist()
+    return one, two[0] if two else None
+
+
+def _usable_cores() -> int:
+    if hasattr(os, "sched_getaffinity"):  # a process may be bound to some cores
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+@contextmanager
+def _without_collector() -> Iterator[None]:
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
