@@ -1,0 +1,1 @@
+"""How far a query is from what the machine can do."""
