@@ -1,0 +1,1 @@
+"""One index as the corpus grows to millions of documents."""
