@@ -8,6 +8,12 @@ import sys
 
 COMMANDS = {
     "run": ("benchmarks.vectors.run", "exact and approximate search of sparse vectors, with peers"),
+    "ranges": (
+        "benchmarks.ranges.run",
+        "search among consecutive documents, and filters afterwards",
+    ),
+    "scale": ("benchmarks.scale.run", "building and searching as the corpus grows"),
+    "limits": ("benchmarks.limits.run", "how far a query is from what the machine can do"),
     "lexical": ("benchmarks.lexical.run", "BM25 from texts and from counts, with peers"),
     "startup": ("benchmarks.startup", "opening an index and answering the first query"),
     "memory": ("benchmarks.memory", "peak memory of indexing as the corpus grows"),
@@ -23,6 +29,7 @@ _ONE_THREAD = (
     "OPENBLAS_NUM_THREADS",
     "RAYON_NUM_THREADS",
 )
+_COMPARED_ON_ONE_THREAD = ("run", "ranges", "limits")
 
 
 def main() -> None:
@@ -31,8 +38,8 @@ def main() -> None:
         lines = [f"  {name:<10}{what}" for name, (_, what) in COMMANDS.items()]
         print("usage: python -m benchmarks COMMAND [options]", "", *lines, sep="\n")
         raise SystemExit(0 if sys.argv[1:] in (["-h"], ["--help"]) else 2)
-    if sys.argv[1] == "run":
-        # Engines read these when they are imported; peers are compared on one thread each.
+    if sys.argv[1] in _COMPARED_ON_ONE_THREAD:
+        # Engines and BLAS read these when they are imported.
         os.environ.update(dict.fromkeys(_ONE_THREAD, "1"))
     importlib.import_module(COMMANDS[sys.argv[1]][0]).main(sys.argv[2:])
 

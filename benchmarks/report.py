@@ -1,48 +1,82 @@
 """docs/benchmarks.md out of benchmarks/results: ``python -m benchmarks report``.
 
-Draws the plots again as well, and holds the results against the targets.
+Holds the results against what is promised, draws plots that are missing, and names the commands
+that make the results that are not there.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from benchmarks import memory, presets, startup
-from benchmarks.lexical import records as lexical_records
-from benchmarks.lexical import tables as lexical_tables
-from benchmarks.records_io import read_json
+from benchmarks.lexical.records import SearchReport
+from benchmarks.lexical.tables import markdown as lexical_markdown
+from benchmarks.limits.records import LimitReport
+from benchmarks.limits.tables import markdown as limits_markdown
+from benchmarks.memory import MemoryReport
+from benchmarks.memory import markdown as memory_markdown
+from benchmarks.presets import PresetReport
+from benchmarks.presets import markdown as presets_markdown
+from benchmarks.ranges.records import RangeReport
+from benchmarks.ranges.tables import markdown as ranges_markdown
+from benchmarks.ranges.tables import plot_report as plot_ranges
+from benchmarks.result_files import Result, read_results
+from benchmarks.scale.records import ScaleReport
+from benchmarks.scale.tables import markdown as scale_markdown
+from benchmarks.scale.tables import plot_report as plot_scale
+from benchmarks.startup import StartupReport
+from benchmarks.startup import markdown as startup_markdown
 from benchmarks.targets import check, target_lines
-from benchmarks.vectors import records as vector_records
-from benchmarks.vectors import tables as vector_tables
-from benchmarks.vectors.plots import plot_report
+from benchmarks.vectors.plots import plot_report as plot_vectors
+from benchmarks.vectors.records import VectorReport
+from benchmarks.vectors.tables import markdown as vectors_markdown
 
 __all__ = ["main"]
 
+_CORPORA = ("splade-long", "splade-short", "msmarco-like:1000000")
+_STATIC = ("splade-long-static", "splade-short-static")
+_COMMANDS = {
+    **{f"vectors-{c}": f"run --corpus {c}" for c in (*_CORPORA, *_STATIC)},
+    **{f"ranges-{c}": f"ranges --corpus {c}" for c in _CORPORA},
+    **{f"limits-{c}": f"limits --corpus {c}" for c in _CORPORA},
+    "scale": "scale",
+    "presets": "presets",
+    "small": "lexical --corpus scifact --corpus nfcorpus --out benchmarks/results/small",
+    "million": "lexical --corpus generated:1000000 --out benchmarks/results/million",
+    "startup": "startup",
+    "memory": "memory",
+}
+"""The results that a full page is made of, and the command that makes each."""
 
-@dataclass(frozen=True)
-class _Kind:
-    """A kind of report."""
 
-    title: str
-    mark: str
-    """A field that only its JSON has."""
+class _Kind(NamedTuple):
+    """How a kind of report is shown."""
+
     record: type[Any]
     markdown: Callable[[Any], str]
+    plot: Callable[[Path, Any], bool] | None
+    pictures: Callable[[Any], list[str]]
+    """What the names of its pictures have after that of the file."""
 
 
-_KINDS = (
-    _Kind("Sparse vectors", "swept", vector_records.VectorReport, vector_tables.markdown),
-    _Kind("BM25", "throughput", lexical_records.SearchReport, lexical_tables.markdown),
-    _Kind("Rounding and pruning", "presets", presets.PresetReport, presets.markdown),
-    _Kind("Starting", "lives", startup.StartupReport, startup.markdown),
-    _Kind("Memory of indexing", "rows", memory.MemoryReport, memory.markdown),
+_OF_CORPUS = (
+    _Kind(
+        VectorReport, vectors_markdown, plot_vectors,
+        lambda r: [f"-k{k}" for k in dict.fromkeys(m.k for m in r.measured)],
+    ),
+    _Kind(RangeReport, ranges_markdown, plot_ranges, lambda _: [""]),
+    _Kind(LimitReport, limits_markdown, None, lambda _: []),
+)  # fmt: skip
+_OTHERS = (
+    ("Growth", _Kind(ScaleReport, scale_markdown, plot_scale, lambda _: [""])),
+    ("Rounding and pruning", _Kind(PresetReport, presets_markdown, None, lambda _: [])),
+    ("BM25", _Kind(SearchReport, lexical_markdown, None, lambda _: [""])),
+    ("Starting", _Kind(StartupReport, startup_markdown, None, lambda _: [])),
+    ("Memory of indexing", _Kind(MemoryReport, memory_markdown, None, lambda _: [])),
 )
 
 
@@ -52,8 +86,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--results", type=Path, default=Path("benchmarks/results"))
     parser.add_argument("--out", type=Path, default=Path("docs/benchmarks.md"))
     options = parser.parse_args(arguments)
-    files = sorted(options.results.glob("*.json"))
-    lines = [
+    results = read_results(sorted(options.results.glob("*.json")))
+    lines = [*_page(results, options.out.parent)]
+    options.out.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    print(f"{options.out}: {len(results)} results")
+
+
+def _page(results: Sequence[Result], folder: Path) -> Iterator[str]:
+    yield from (
         "# Benchmarks",
         "",
         "Made by `python -m benchmarks report` of the files in `benchmarks/results`. Each section "
@@ -62,36 +102,56 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "",
         "## Targets",
         "",
-        *target_lines(check(files)),
-    ]
-    marks = {file: json.loads(file.read_text("utf-8")).keys() for file in files}
-    for kind in _KINDS:
-        own = [file for file in files if kind.mark in marks[file]]
+        *target_lines(check([result.record for result in results])),
+    )
+    yield from _missing(results)
+    for corpus in dict.fromkeys(name for r in results if (name := _corpus(r.record))):
+        yield from ("", f"## {corpus}")
+        for kind in _OF_CORPUS:
+            for result in results:
+                if isinstance(result.record, kind.record) and _corpus(result.record) == corpus:
+                    yield from _section(result, kind, folder)
+    for title, kind in _OTHERS:
+        own = [result for result in results if isinstance(result.record, kind.record)]
         if own:
-            lines += ["", f"## {kind.title}"]
-        for file in own:
-            record = read_json(file, kind.record)
-            lines += ["", *_section(file, kind, record)]
-            if isinstance(record, vector_records.VectorReport):
-                lines += _pictures(file, record, options.out.parent)
-    options.out.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    print(f"{options.out}: {len(files)} results")
+            yield from ("", f"## {title}")
+        for result in own:
+            yield from _section(result, kind, folder)
 
 
-def _section(file: Path, kind: _Kind, record: Any) -> list[str]:
-    """The report two levels down, under a heading if it brings none."""
-    lines = kind.markdown(record).rstrip("\n").splitlines()
+def _corpus(record: Any) -> str | None:
+    """The corpus of vectors that a report is about; None for reports of another kind."""
+    if isinstance(record, VectorReport):
+        return record.corpus.name
+    return record.corpus if isinstance(record, RangeReport | LimitReport) else None
+
+
+def _missing(results: Sequence[Result]) -> list[str]:
+    present = {result.file.stem for result in results}
+    rows = [
+        f"- `{name}.json`: `python -m benchmarks {command}`"
+        for name, command in ((n.replace(":", "-"), c) for n, c in _COMMANDS.items())
+        if name not in present
+    ]
+    return ["", "## Not measured yet", "", *rows] if rows else []
+
+
+def _section(result: Result, kind: _Kind, folder: Path) -> Iterator[str]:
+    """The report two levels down, under a heading if it brings none, and its pictures."""
+    lines = kind.markdown(result.record).rstrip("\n").splitlines()
     if not lines[0].startswith("#"):
-        lines = [f"# {file.stem}", "", *lines]
-    return [re.sub("^#", "###", line) for line in lines]
+        lines = [f"# {result.file.stem}", "", *lines]
+    yield from ("", *(re.sub("^#", "###", line) for line in lines))
+    for suffix in kind.pictures(result.record):
+        picture = _picture(result, kind, suffix)
+        if picture is not None:
+            where = Path(os.path.relpath(picture, folder)).as_posix()
+            yield from ("", f"![{result.file.stem}{suffix}]({where})")
 
 
-def _pictures(file: Path, record: vector_records.VectorReport, folder: Path) -> list[str]:
-    plot_report(file.with_suffix(""), record)
-    where = Path(os.path.relpath(file.parent, folder)).as_posix()
-    lines = []
-    for k in dict.fromkeys(m.k for m in record.measured):
-        name = f"{file.stem}-k{k}.svg"
-        if file.with_name(name).exists():
-            lines += ["", f"![{record.corpus.name}: recall and latency, top {k}]({where}/{name})"]
-    return lines
+def _picture(result: Result, kind: _Kind, suffix: str) -> Path | None:
+    """The picture, drawn unless the command did; None where that cannot be done."""
+    named = [result.file.with_name(f"{result.file.stem}{suffix}.{end}") for end in ("svg", "png")]
+    if kind.plot is not None and not any(file.exists() for file in named):
+        kind.plot(result.file.with_suffix(""), result.record)
+    return next((file for file in named if file.exists()), None)

@@ -1,0 +1,1 @@
+"""What is promised of speed, memory and recall, and how results are held against it."""

@@ -1,0 +1,104 @@
+"""Promises about searching sparse vectors, held against reports of ``python -m benchmarks run``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from benchmarks.promises.target import Target, at_least, at_most
+from benchmarks.vectors.records import EXACT, LEVELS, Measured, VectorReport
+from benchmarks.vectors.tables import against_best_peer
+
+__all__ = ["fast", "fast_for_hundred", "keeps", "keeps_recall", "many_results", "static", "steady"]
+
+_OURS = "sparseret"
+RECALL_SLACK = 0.01
+"""By how much the recall on queries not seen before may fall short of what was asked for."""
+_STATIC_PEERS = ("bm25s", "scipy")
+
+
+def fast(report: VectorReport) -> Iterator[Target]:
+    """At no recall is any peer faster."""
+    for k in _ks(report):
+        for level in (*LEVELS, EXACT):
+            yield from _against_peer(report, k, level, 1.0)
+
+
+def fast_for_hundred(report: VectorReport) -> Iterator[Target]:
+    """Approximate search for 100 results is three times as fast as the fastest peer."""
+    for level in LEVELS:
+        yield from _against_peer(report, 100, level, 3.0)
+
+
+def static(report: VectorReport) -> Iterator[Target]:
+    """Exact search with inference-free queries is five times as fast as bm25s and scipy."""
+    if not report.corpus.name.endswith("-static"):
+        return
+    for k in _ks(report):
+        exact = {m.engine: m for m in report.measured if m.k == k and EXACT in m.levels}
+        for peer in _STATIC_PEERS:
+            if _OURS in exact and peer in exact:
+                times = exact[peer].best_us / exact[_OURS].mean_us
+                yield at_least(f"{report.corpus.name}: top {k}, exact, over {peer}", times, 5.0)
+
+
+def steady(report: VectorReport) -> Iterator[Target]:
+    """The 99th percentile is at most four times the median."""
+    for k in _ks(report):
+        worst = max(_own(report, k), key=lambda m: m.p99_us / m.median_us, default=None)
+        if worst is not None:
+            what = f"{report.corpus.name}: top {k}, 99th percentile over median; {worst.setting}"
+            yield at_most(what, worst.p99_us / worst.median_us, 4.0)
+
+
+def many_results(report: VectorReport) -> Iterator[Target]:
+    """A thousand results take at most three times as long as ten, at each recall."""
+    for level in (*LEVELS, EXACT):
+        ten, thousand = (
+            next((m for m in _own(report, k) if level in m.levels), None) for k in (10, 1000)
+        )
+        if ten is not None and thousand is not None:
+            what = f"{report.corpus.name}: {_level(level)}, top 1000 over top 10"
+            yield at_most(what, thousand.mean_us / ten.mean_us, 3.0)
+
+
+def keeps_recall(report: VectorReport) -> Iterator[Target]:
+    """The recall asked for is kept on queries not seen before, and exact is exact."""
+    for k in _ks(report):
+        short = [m for m in _own(report, k) if m.promised not in (None, EXACT)]
+        if short:
+            m = max(short, key=lambda m: m.promised - m.recall)
+            what = f"{report.corpus.name}: top {k}, {m.setting}, the furthest below what was asked"
+            yield keeps(what, m.promised, m.recall)
+        exact = [m for m in _own(report, k) if m.promised == EXACT]
+        for m in exact:
+            what = f"{report.corpus.name}: top {k}, recall of exact search"
+            yield Target(what, "1", f"{m.recall:.4f}", m.recall == EXACT)
+
+
+def keeps(what: str, asked: float, recall: float) -> Target:
+    """Whether a recall is within RECALL_SLACK of what was asked for."""
+    least = asked - RECALL_SLACK
+    return Target(what, f"≥ {least:.3f}", f"{recall:.4f}", recall >= least)
+
+
+def _against_peer(report: VectorReport, k: int, level: float, least: float) -> Iterator[Target]:
+    compared = against_best_peer(report, k, level)
+    if compared is not None:
+        ours, peer = compared
+        what = (
+            f"{report.corpus.name}: top {k}, {_level(level)}, one query a call, over "
+            f"{peer.engine}'s faster call"
+        )
+        yield at_least(what, peer.best_us / ours.mean_us, least)
+
+
+def _ks(report: VectorReport) -> Iterable[int]:
+    return dict.fromkeys(m.k for m in report.measured)
+
+
+def _own(report: VectorReport, k: int) -> list[Measured]:
+    return [m for m in report.measured if (m.engine, m.k) == (_OURS, k)]
+
+
+def _level(level: float) -> str:
+    return "exact" if level == EXACT else f"recall {level:g}"

@@ -1,0 +1,54 @@
+"""The JSON files that the commands wrote, read back as records."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from benchmarks.lexical.records import SearchReport
+from benchmarks.limits.records import LimitReport
+from benchmarks.memory import MemoryReport
+from benchmarks.presets import PresetReport
+from benchmarks.ranges.records import RangeReport
+from benchmarks.records_io import read_json
+from benchmarks.say import say
+from benchmarks.scale.records import ScaleReport
+from benchmarks.startup import StartupReport
+from benchmarks.vectors.records import VectorReport
+
+__all__ = ["Result", "read_results"]
+
+_KINDS: dict[str, type[Any]] = {
+    "swept": VectorReport,
+    "window_sizes": RangeReport,
+    "limits": LimitReport,
+    "sizes": ScaleReport,
+    "presets": PresetReport,
+    "throughput": SearchReport,
+    "lives": StartupReport,
+    "rows": MemoryReport,
+}
+"""A field that only this kind of report has, and the kind."""
+
+
+class Result(NamedTuple):
+    """One file."""
+
+    file: Path
+    record: Any
+    """Of one of the kinds above."""
+
+
+def read_results(files: Sequence[Path]) -> list[Result]:
+    """All reports of a known kind; files of other kinds are named on standard error."""
+    results = []
+    for file in files:
+        found = json.loads(file.read_text("utf-8"))
+        kind = next((kind for mark, kind in _KINDS.items() if mark in found), None)
+        if kind is None:
+            say(f"{file} is left out: no report of a kind known here")
+        else:
+            results.append(Result(file, read_json(file, kind)))
+    return results

@@ -1,0 +1,277 @@
+"""Ranges, growth and limits run at a small size; what is promised is held against results."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+if TYPE_CHECKING:
+    from benchmarks.vectors.records import Measured, VectorReport
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(autouse=True)
+def _benchmarks_can_be_imported(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT))
+
+
+@pytest.fixture
+def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    from benchmarks import own_index
+    from benchmarks.scale import run
+    from benchmarks.vectors import corpora
+
+    for module in (own_index, run, corpora):
+        monkeypatch.setattr(module, "DATA", tmp_path)
+    return tmp_path
+
+
+def test_a_small_run_on_ranges(
+    data: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from benchmarks.ranges import run
+    from benchmarks.ranges.methods import Answer, Methods
+    from benchmarks.ranges.records import RANGE
+
+    arguments = ["--corpus", "msmarco-like:1500", "--queries", "6", "--windows", "3"]
+    arguments += ["--smallest", "7", "--rounds", "1", "--out", str(data / "out")]
+    run.main(arguments)
+    made = json.loads((data / "out" / "ranges-msmarco-like-1500.json").read_text())
+    assert [size["documents"] for size in made["window_sizes"]] == [
+        12, 23, 47, 94, 188, 375, 750, 1500,
+    ]  # fmt: skip
+    for size in made["window_sizes"]:
+        assert {t["method"] for t in size["times"]} == {m["name"] for m in made["methods"]}
+        assert all(t["p99_us"] >= t["median_us"] > 0 for t in size["times"])
+        assert 0 < size["mean_hits"] <= 10
+    assert (data / "out" / "ranges-msmarco-like-1500.svg").exists()
+    assert "| 2^-7 | 12 |" in capsys.readouterr().out
+
+    right = Methods.answer
+
+    def wrong(self: Methods, method: str, raw: Any) -> Answer:
+        found = right(self, method, raw)
+        return found if method == RANGE else Answer(found.documents + 1, found.scores)
+
+    monkeypatch.setattr(Methods, "answer", wrong)
+    with pytest.raises(run.DisagreementError, match="where found"):
+        run.main(arguments)
+
+
+def test_answers_are_compared() -> None:
+    from benchmarks.ranges.methods import Answer
+    from benchmarks.ranges.run import agree
+
+    def answer(documents: list[int], scores: list[float]) -> Answer:
+        return Answer(np.array(documents, np.int64), np.array(scores, np.float32))
+
+    one = answer([4, 2, 7], [3, 2, 1])
+    assert agree(one, answer([4, 2, 7], [3, 2, 1]), same_sums=True)
+    assert not agree(one, answer([4, 2], [3, 2]), same_sums=True)
+    rounded = answer([4, 2, 9], [3, 2, 1.000001])
+    assert not agree(one, rounded, same_sums=True)
+    assert agree(one, rounded, same_sums=False)  # 7 and 9 tie at the end
+    assert not agree(one, answer([4, 3, 7], [3, 2, 1]), same_sums=False)
+    assert not agree(one, answer([4, 2, 7], [3, 2, 1.1]), same_sums=False)
+    assert agree(answer([], []), answer([], []), same_sums=False)
+
+
+def test_window_sizes_have_documents() -> None:
+    from benchmarks.ranges.run import window_sizes
+
+    assert window_sizes(5, 16) == [(2, 1), (1, 2), (0, 5)]
+    assert window_sizes(2**20, 16)[0] == (16, 16)
+
+
+def test_growth_is_measured_once_a_size(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from benchmarks.scale.run import main
+
+    arguments = ["--documents", "700", "--queries", "8", "--rounds", "1"]
+    arguments += ["--memory-budget", "1000000", "--out", str(data / "out" / "scale")]
+    main(arguments)
+    text = (data / "out" / "scale.json").read_text()
+    (size,) = json.loads(text)["sizes"]
+    stages = [stage["name"] for stage in size["building"]["stages"]]
+    assert stages == ["generate", "add", "commit", "merge", "tune"]
+    assert (size["documents"], size["memory_budget"]) == (700, 1_000_000)
+    assert size["building"]["segments"] == 1
+    assert size["building"]["disk_bytes"] > 700 * 118 * 8
+    assert size["built"]["peak_resident_mb"] > size["built"]["peak_anonymous_mb"] > 10
+    exact, *others = size["searching"]["modes"]
+    assert exact["recall"] == 1
+    assert all(0.5 < mode["recall"] <= 1 for mode in others)
+    moments = [resident["when"] for resident in size["searching"]["resident"]]
+    assert moments == ["before opening", "opened", "1 query", "8 queries", "the end"]
+    assert not [item for item in data.iterdir() if item.name.startswith("scale-")]
+    capsys.readouterr()
+    main(arguments)
+    assert (data / "out" / "scale.json").read_text() == text
+    assert "--again" in capsys.readouterr().err
+
+
+def test_a_small_run_on_limits(
+    data: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from benchmarks.limits import machine, run
+
+    monkeypatch.setattr(machine, "_ARRAY_BYTES", 2**20)
+    arguments = ["--corpus", "msmarco-like:1500", "--queries", "10", "--rounds", "1"]
+    run.main([*arguments, "--instructions", "0", "--out", str(data / "out")])
+    made = json.loads((data / "out" / "limits-msmarco-like-1500.json").read_text())
+    assert made["machine"]["scatter_ns"] > 0
+    exact = made["limits"][0]
+    assert exact["mode"] == "exact"
+    assert exact["instructions"] is None
+    work = exact["moved"]
+    assert 10 <= work["rows"] <= 1500
+    assert work["posting_bytes"] == pytest.approx(work["postings"] * 2.125)
+    assert work["accumulator_bytes"] == 2**15 * 2 * 2  # one window, written and read
+    # A rank and a value of each of about 118 terms, and two offsets.
+    assert 100 * 6 < work["row_bytes"] / work["rows"] < 140 * 6 + 16
+    # All terms of a query are in a corpus of this size, each in one list of 12 bytes, or in none.
+    assert 20 * 12 < work["directory_bytes"] <= 41 * 12
+    assert exact["threads"]["batch_us"] > 0
+    assert "not asked for" in capsys.readouterr().out
+
+
+def test_calls_take_turns() -> None:
+    from benchmarks.rounds import latency, time_calls
+
+    asked: list[tuple[str, int]] = []
+
+    def call(name: str) -> Any:
+        def run(q: int) -> str:
+            asked.append((name, q))
+            return f"{name}{q}"
+
+        return run
+
+    one, other = time_calls([call("a"), call("b")], 60, rounds=2)
+    assert one.answers == [f"a{q}" for q in range(60)]
+    assert other.answers == [f"b{q}" for q in range(60)]
+    assert one.microseconds.shape == (60,)
+    # Each is put twice; the first three of a block of 50 are preceded by others, to warm up.
+    assert asked.count(("a", 55)) == asked.count(("b", 5)) == 2
+    assert asked[:50] != [("a", q) for q in range(50)]
+    assert [name for name, _ in asked[:106]] == ["a"] * 53 + ["b"] * 53
+    assert latency(np.array([1.0, 2.0, 30.0])) == (2.0, 11.0, pytest.approx(29.44))
+
+
+@pytest.mark.parametrize("cores", [1, 2])
+def test_batches_with_two_threads_need_two_cores(
+    cores: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from benchmarks import rounds
+
+    monkeypatch.setattr(rounds, "_usable_cores", lambda: cores)
+    used: list[int] = []
+    one, two = rounds.time_batches(used.append, 5, rounds=2)
+    assert one > 0
+    assert (two is None) == (cores == 1)
+    assert used == [1, 2][:cores] * 3
+
+
+def test_small_readers() -> None:
+    from benchmarks.limits.instructions import read_total
+    from benchmarks.process import FailedError, memory_mb
+    from benchmarks.scale.search import achieved
+
+    assert read_total("version: 1\nfn=(1) f\n3 5\nsummary: 100\n\ntotals: 123\n") == 123
+    with pytest.raises(FailedError, match="no total"):
+        read_total("version: 1\n")
+    status = "Name:\tpython\nVmHWM:\t    1000 kB\nRssAnon:\t     500 kB\nThreads:\t2\n"
+    assert memory_mb(status) == {"VmHWM": 1.024, "RssAnon": 0.512}
+    exact = [np.array([3, 2, 1], np.float32), np.array([], np.float32)]
+    assert achieved(exact, exact) == 1
+    found = [np.array([3, 1], np.float32), np.array([], np.float32)]
+    assert achieved(exact, found) == pytest.approx((2 / 3 + 1) / 2)
+
+
+def _measured(engine: str, k: int, us: float, **other: Any) -> Measured:
+    from benchmarks.vectors.records import Measured
+
+    record = Measured(engine, "-", "-", k, (0.95,), None, 0.96, 0.8, us, us, us, None, (us,))
+    return replace(record, **other)
+
+
+def _report(name: str, measured: list[Measured], built: list[Any] | None = None) -> VectorReport:
+    from benchmarks.environment import Environment
+    from benchmarks.vectors.records import Corpus, VectorReport
+
+    where = Environment("command", "time", "cpu", 2, 1.0, "system", "3", ())
+    corpus = Corpus(name, 10, 5, 1.0, 1.0, 1.0, 1, 1)
+    return VectorReport(where, corpus, 1, (), tuple(built or ()), (), tuple(measured))
+
+
+def _outcomes(check: Any, report: Any) -> list[tuple[str, bool]]:
+    return [(target.measured, target.met) for target in check(report)]
+
+
+def test_promises_on_searching() -> None:
+    from benchmarks.promises import searching
+
+    ours = _measured("sparseret", 100, 10.0)
+    for us, met in ((29.0, False), (30.0, True)):
+        report = _report("c", [ours, _measured("seismic", 100, us), _measured("bmp", 100, 99.0)])
+        assert _outcomes(searching.fast_for_hundred, report) == [(f"{us / 10:.2f} ×", met)]
+        assert [met for _, met in _outcomes(searching.fast, report)] == [True]
+    slow = replace(ours, p99_us=41.0)
+    assert _outcomes(searching.steady, _report("c", [ours, slow])) == [("4.10 ×", False)]
+    many = _report("c", [replace(ours, k=10), replace(ours, k=1000, mean_us=30.0)])
+    assert _outcomes(searching.many_results, many) == [("3.00 ×", True)]
+    kept = [replace(ours, promised=0.97), replace(ours, promised=0.99, recall=0.985)]  # 0.96
+    assert _outcomes(searching.keeps_recall, _report("c", kept)) == [("0.9600", True)]
+    lost = [*kept, replace(ours, promised=0.9, recall=0.88)]
+    assert _outcomes(searching.keeps_recall, _report("c", lost)) == [("0.8800", False)]
+    exact = [replace(ours, levels=(1.0,)), _measured("bm25s", 100, 60.0, levels=(1.0,))]
+    assert _outcomes(searching.static, _report("c", exact)) == []
+    assert _outcomes(searching.static, _report("c-static", exact)) == [("6.00 ×", True)]
+
+
+def test_promises_on_building() -> None:
+    from benchmarks.promises import building
+    from benchmarks.vectors.records import Built
+
+    def built(engine: str, build: str, cpu: float, size: int) -> Built:
+        return Built(engine, build, cpu, cpu, 1.0, 1.0, size, None, 0.1)
+
+    # The small index of the peer does not reach the recall, so it does not count.
+    indexes = [
+        built("sparseret", "-", 2.0, 700),
+        built("seismic", "small", 20.0, 100),
+        built("seismic", "large", 100.0, 1000),
+        built("sindi", "x", 1.9, 1),
+    ]
+    measured = [
+        _measured("seismic", 10, 1.0, build="large"),
+        _measured("seismic", 10, 1.0, build="small", levels=(0.9,)),
+    ]
+    report = _report("splade-short", measured, indexes)
+    assert _outcomes(building.faster_than_seismic, report) == [("50.00 ×", True)]
+    assert _outcomes(building.faster_than_sindi, report) == [("0.95 ×", False)]
+    assert _outcomes(building.smaller_than_seismic, report) == [("0.70 ×", False)]
+    generated = _report("msmarco-like:10", measured, indexes)
+    assert _outcomes(building.smaller_than_seismic, generated) == [("0.70 ×", True)]
+
+
+def test_the_page_names_what_is_missing(tmp_path: Path) -> None:
+    from benchmarks import report
+    from benchmarks.targets import PROMISES, check, target_lines
+
+    lines = target_lines(check([]))
+    assert sum("| not measured yet |" in line for line in lines) == len(PROMISES)
+    met = _report("splade-long", [_measured("sparseret", 10, 1.0)])
+    missed = _report("splade-long", [_measured("sparseret", 10, 1.0, p99_us=9.0)])
+    assert any("**missed** (reached 1 of 2)" in line for line in target_lines(check([met, missed])))
+    (tmp_path / "strange.json").write_text('{"of": "another kind"}')
+    page = tmp_path / "page.md"
+    report.main(["--results", str(tmp_path), "--out", str(page)])
+    text = page.read_text()
+    assert "- `scale.json`: `python -m benchmarks scale`" in text
+    assert "- `ranges-msmarco-like-1000000.json`: `python -m benchmarks ranges" in text
