@@ -90,8 +90,8 @@ class Methods:
             self._bitmap, lambda r: Answer(r.rows, r.scores),
         )  # fmt: skip
         self._add(
-            "scipy, sliced", "before", "product of the window's rows, a CSR matrix without copies, and a vector, "
-            "then `argpartition`", self._sliced, lambda found: found,
+            "scipy, sliced", "before", "product of the window's rows, a CSR matrix without copies, "
+            "and a vector, then `argpartition`", self._sliced, lambda found: found,
         )  # fmt: skip
         self._add(
             "growing k", AFTERWARDS, f"`Snapshot.search` for {_MARGIN} times as many results as "
