@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import math
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -16,15 +17,17 @@ __all__ = ["Latency", "Timed", "latency", "time_batches", "time_calls"]
 
 _BLOCK = 50
 _WARM_UP = 3
+_LEAST = 10
+"""Queries that even the slowest call is put, if there are as many."""
 
 
 class Timed(NamedTuple):
     """One call, put to every query."""
 
     answers: list[Any]
-    """Of the first round, one a query."""
+    """Of the first round, one a query; of the first queries, if the call is slow."""
     microseconds: NDArray[np.float64]
-    """Of each query the median over the rounds, shape (n_queries,)."""
+    """Of each query that has an answer the median over the rounds, shape (n_answers,)."""
 
 
 class Latency(NamedTuple):
@@ -44,25 +47,32 @@ def latency(microseconds: NDArray[np.float64]) -> Latency:
     )
 
 
-def time_calls(calls: Sequence[Callable[[int], Any]], n: int, rounds: int) -> list[Timed]:
+def time_calls(
+    calls: Sequence[Callable[[int], Any]], n: int, rounds: int, seconds: float = math.inf
+) -> list[Timed]:
     """Put the queries 0 to n - 1 to every call, a block of them at a time.
 
     Args:
         calls: each takes the number of a query; all it does is timed.
         n: number of queries, at least 1.
         rounds: how often each query is put.
+        seconds: what all rounds of one call may take, going by two of the queries. A call
+            that is slower is put the first queries only, ten at least.
 
     Returns:
         what was timed, parallel to ``calls``.
     """
-    times = np.empty((len(calls), rounds, n))
+    ends = [_queries_within(seconds / rounds, call, n) for call in calls]
+    times = np.zeros((len(calls), rounds, n))
     answers: list[list[Any]] = [[] for _ in calls]
     clock = time.perf_counter_ns
     with _without_collector():
         for r in range(rounds):
             for block, begin in enumerate(range(0, n, _BLOCK)):
-                end = min(begin + _BLOCK, n)
                 for c in np.roll(np.arange(len(calls)), r + block).tolist():
+                    end = min(begin + _BLOCK, ends[c])
+                    if begin >= end:
+                        continue
                     # Fills the caches again, without asking what is about to be asked.
                     for q in range(begin - min(_WARM_UP, n), begin):
                         calls[c](q % n)
@@ -73,7 +83,7 @@ def time_calls(calls: Sequence[Callable[[int], Any]], n: int, rounds: int) -> li
                         if r == 0:
                             answers[c].append(answer)
     medians = np.median(times, axis=1) / 1e3
-    return [Timed(answers[c], medians[c]) for c in range(len(calls))]
+    return [Timed(answers[c], medians[c][: ends[c]]) for c in range(len(calls))]
 
 
 def time_batches(batch: Callable[[int], Any], n: int, rounds: int) -> tuple[float, float | None]:
@@ -99,6 +109,17 @@ def time_batches(batch: Callable[[int], Any], n: int, rounds: int) -> tuple[floa
                 times[i, r] = (time.perf_counter() - start) / n * 1e6
     one, *two = np.median(times, axis=1).tolist()
     return one, two[0] if two else None
+
+
+def _queries_within(seconds: float, call: Callable[[int], Any], n: int) -> int:
+    if seconds == math.inf:
+        return n
+    call(0)
+    start = time.perf_counter()
+    call(n - 1)
+    call(0)
+    mean = (time.perf_counter() - start) / 2
+    return min(n, max(_LEAST, int(seconds / mean)))
 
 
 def _usable_cores() -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -161,6 +162,20 @@ def test_calls_take_turns() -> None:
     assert asked[:50] != [("a", q) for q in range(50)]
     assert [name for name, _ in asked[:106]] == ["a"] * 53 + ["b"] * 53
     assert latency(np.array([1.0, 2.0, 30.0])) == (2.0, 11.0, pytest.approx(29.44))
+
+
+def test_slow_calls_are_put_fewer_queries() -> None:
+    from benchmarks.rounds import time_calls
+
+    def slow(q: int) -> int:
+        time.sleep(0.005)
+        return q
+
+    fast, few = time_calls([lambda q: q, slow], 60, rounds=1, seconds=0.02)
+    assert fast.answers == list(range(60))
+    assert few.answers == list(range(10))
+    assert few.microseconds.shape == (10,)
+    assert few.microseconds.min() >= 5000
 
 
 @pytest.mark.parametrize("cores", [1, 2])

@@ -93,7 +93,7 @@ def _one_corpus(corpus: VectorCorpus, options: argparse.Namespace) -> RangeRepor
         for exponent, n in window_sizes(corpus.n_documents, options.smallest):
             say(f"{corpus.name}: windows of {n:,} documents")
             starts = rng.integers(corpus.n_documents - n + 1, size=options.windows).tolist()
-            sizes.append(_one_size(methods, queries, exponent, n, starts, options.rounds))
+            sizes.append(_one_size(methods, queries, exponent, n, starts, options))
     return RangeReport(
         environment(("sparseret", "numpy", "scipy")), corpus.name, corpus.n_documents, options.k,
         len(queries), options.rounds, tuple(methods.methods), tuple(sizes),
@@ -102,18 +102,21 @@ def _one_corpus(corpus: VectorCorpus, options: argparse.Namespace) -> RangeRepor
 
 def _one_size(
     methods: Methods, queries: Sequence[Query], exponent: int, n: int, starts: list[int],
-    rounds: int,
+    options: argparse.Namespace,
 ) -> WindowSize:  # fmt: skip
     windows = [methods.window(range(start, start + n)) for start in starts]
     # Queries take turns with the windows.
     of_query = [windows[q % len(windows)] for q in range(len(queries))]
-    timed = time_calls(methods.calls(queries, of_query), len(queries), rounds)
+    calls = methods.calls(queries, of_query)
+    timed = time_calls(calls, len(queries), options.rounds, options.seconds)
     answers = {
         method.name: [methods.answer(method.name, raw) for raw in own.answers]
         for method, own in zip(methods.methods, timed, strict=True)
     }
     for name, own_answers in answers.items():
-        for q, (ours, other) in enumerate(zip(answers[RANGE], own_answers, strict=True)):
+        # A method that is slow has answers to the first queries only.
+        for q, other in enumerate(own_answers):
+            ours = answers[RANGE][q]
             if not agree(ours, other, same_sums=name in _OWN_SUMS):
                 raise DisagreementError(
                     f"query {q}, window {of_query[q].documents}: {name} found {other}, the range "
@@ -123,7 +126,7 @@ def _one_size(
         exponent, n, len(windows),
         float(np.mean([len(answer.scores) for answer in answers[RANGE]])),
         tuple(
-            MethodTimes(method.name, *latency(own.microseconds))
+            MethodTimes(method.name, *latency(own.microseconds), len(own.answers))
             for method, own in zip(methods.methods, timed, strict=True)
         ),
     )  # fmt: skip
@@ -145,5 +148,9 @@ def _parser() -> argparse.ArgumentParser:
         help="windows from 2**-E of the corpus (default 16)",
     )  # fmt: skip
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument(
+        "--seconds", type=float, default=10.0,
+        help="of one method at one size; slower ones are put fewer queries (default 10)",
+    )  # fmt: skip
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"), help="a folder")
     return parser

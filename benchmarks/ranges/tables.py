@@ -6,7 +6,7 @@ from pathlib import Path
 
 from benchmarks.environment import environment_lines
 from benchmarks.markdown import table
-from benchmarks.ranges.records import AFTERWARDS, RANGE, RangeReport
+from benchmarks.ranges.records import AFTERWARDS, RANGE, MethodTimes, RangeReport
 
 __all__ = ["markdown", "plot_report"]
 
@@ -27,7 +27,7 @@ def markdown(report: RangeReport, *, level: int = 1) -> str:
         rows.append(
             [
                 f"2^-{size.exponent}", f"{size.documents:,}", f"{size.mean_hits:.1f}",
-                *(f"{size.mean_us(m.name):,.0f}" for m in report.methods),
+                *(_cell(report, t) for t in size.times),
                 f"{report.speed_up(size):.1f} ×", f"{size.mean_us('bitmap') / ours:.1f} ×",
             ]
         )  # fmt: skip
@@ -40,7 +40,8 @@ def markdown(report: RangeReport, *, level: int = 1) -> str:
         f"{report.documents:,} documents, {report.queries} queries a size, each with one of "
         f"{report.window_sizes[0].windows} random windows of consecutive documents; exact top "
         f"{report.k}, one thread. Mean µs a query, of each query's median over {report.rounds} "
-        "rounds. All methods found the same documents with the same scores (scipy's sums differ in "
+        "rounds; in brackets the number of queries where a method was so slow that it was put "
+        "fewer. All methods found the same documents with the same scores (scipy's sums differ in "
         "rounding).",
         "",
         *table([*header, "fastest afterwards / range", "bitmap / range"], rows),
@@ -50,6 +51,11 @@ def markdown(report: RangeReport, *, level: int = 1) -> str:
         named = [f"{m.name}: {m.remarks}" for m in report.methods if m.filters == filters]
         lines += [f"{what}:", "", *(f"- {line}" for line in named), ""]
     return "\n".join(lines)
+
+
+def _cell(report: RangeReport, times: MethodTimes) -> str:
+    fewer = "" if times.queries == report.queries else f" ({times.queries})"
+    return f"{times.mean_us:,.0f}{fewer}"
 
 
 def plot_report(path: Path, report: RangeReport) -> bool:
