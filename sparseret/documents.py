@@ -40,6 +40,9 @@ class Document:
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        # Millions of documents pass here, nearly all of these very types.
+        if type(self.text) is type(self.title) is str and type(self.metadata) is dict:
+            return
         if not (
             isinstance(self.text, str)
             and isinstance(self.title, str)
@@ -98,6 +101,8 @@ def document_batches(documents: Iterable[Document]) -> Iterator[list[Document]]:
 
 def id_problem(id: object) -> str | None:
     """Why something cannot be an id, or None: ids stand in tables and run files."""
+    if type(id) is str and id.isprintable() and id and not id.isspace():
+        return None
     if not isinstance(id, str):
         return f"the id {id!r} is {type(id).__name__}, expected a string"
     if not id:

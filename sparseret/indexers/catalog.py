@@ -610,18 +610,17 @@ def _read_only_mode(path: Path) -> str:
 
 
 def _row(number: int, document: Document) -> tuple[int, str, str, str, str, int]:
-    fields = (document.id, document.title, document.text, _dump(document))
-    return (number, *fields, _checksum(*fields))
+    id, title, text = document.id, document.title, document.text
+    metadata = _dump(document) if document.metadata else "{}"
+    return number, id, title, text, metadata, _checksum(id, title, text, metadata)
 
 
-def _checksum(*fields: object) -> int:
+def _checksum(id: object, title: object, text: object, metadata: object) -> int:
     """CRC-32 of a document's fields, to notice what changed behind SQLite's back."""
-    return zlib.crc32("\0".join(map(str, fields)).encode())
+    return zlib.crc32(f"{id}\0{title}\0{text}\0{metadata}".encode())
 
 
 def _dump(document: Document) -> str:
-    if not document.metadata:
-        return "{}"
     if problem := metadata_problem(document.metadata):
         raise DocumentError(f"document {document.id!r}: {problem}")
     return _encode_json(dict(document.metadata))

@@ -355,6 +355,8 @@ class InvertedIndex:
         rows = self._check(vectors)
         if documents is None:
             documents = [Document(id) for id in ids]
+        elif any(document.id != id for document, id in zip(documents, ids, strict=False)):
+            raise ConfigurationError("documents and ids differ: give them in the same order")
         if len(documents) != rows.shape[0] or len(ids) != rows.shape[0]:
             raise ConfigurationError(
                 f"{len(ids)} ids and {len(documents)} documents for {rows.shape[0]} vectors"
@@ -363,8 +365,6 @@ class InvertedIndex:
             raise VectorError(
                 f"{rows.nnz} values in one call, {_MAX_NNZ_AT_ONCE} is the most: add fewer rows"
             )
-        if any(document.id != id for document, id in zip(documents, ids, strict=True)):
-            raise ConfigurationError("documents and ids differ: give them in the same order")
         rows = self.reduction.apply(rows)
         if rows is vectors:  # rows are kept until the commit, and the caller may change its own
             rows = vector_checks.from_arrays(

@@ -368,10 +368,13 @@ def _unlink(path: Path) -> None:
 
 
 def _check_documents(documents: Sequence[Document]) -> None:
-    seen = set()
+    ids = [document.id for document in documents]
+    if problem := next(filter(None, map(id_problem, ids)), None):
+        raise DocumentError(problem)
+    if len(set(ids)) == len(ids):
+        return
+    seen: set[str] = set()
     for document in documents:
-        if problem := id_problem(document.id):
-            raise DocumentError(problem)
         if document.id in seen:
             raise DuplicateIdError(f"document id {document.id!r} occurs twice", document.id)
         seen.add(document.id)
