@@ -215,20 +215,18 @@ class ImpactSearcher {
                    std::size_t first, std::size_t n) {
         constexpr double kCut = 0.05;
         ImpactQuery& query = kept_.query;
-        const std::size_t from = std::max(first, target.begin);
-        const std::size_t to = std::min(first + n, target.end);
-        const double share = static_cast<double>(to - from) /
-                             static_cast<double>(target.end - target.begin);
+        const double share = share_of_range(target, first, n);
         const double expected = share * static_cast<double>(k_);
         // Two standard deviations to the safe side, so that a second pass is rare.
         const double rank = expected + 2.0 * std::sqrt(expected * (1.0 - share)) + 2.0 * (1.0 - share);
         const auto wanted = std::min(k_, static_cast<std::size_t>(std::ceil(rank)));
         const std::size_t scored = wanted + wanted / 2 + 8;
-        if (4 * scored > to - from) return 0.0f;
+        const double looked_at = static_cast<double>(scored) / eligible(target, first, n);
+        if (4.0 * looked_at > static_cast<double>(n)) return 0.0f;
         query.plan(query.total * kCut);
         query.apply_plan();
         work_.postings += query.scatter(acc);
-        const std::uint16_t units = units_of_best(acc, n, scored);
+        const std::uint16_t units = units_of_best(acc, n, static_cast<std::size_t>(looked_at));
         scan16<true>(acc, n, units, offer(target, first, [](std::uint16_t u) { return u; }));
         auto& candidates = kept_.candidates;
         const bool ties = candidates.size() > 4 * scored;  // nothing stands out
@@ -316,15 +314,10 @@ class ImpactSearcher {
     // documents is allowed, so many more of them have to be looked at.
     std::uint16_t first_floor(const ImpactTarget& target, const std::uint16_t* acc,
                               std::size_t first, std::size_t n) const {
-        const std::size_t inside =
-            std::min(first + n, target.end) - std::max(first, target.begin);
-        const auto documents = static_cast<double>(
-            std::max<std::size_t>(std::min(target.n_allowed, target.end - target.begin), 1));
-        const double share = 2.0 * static_cast<double>(inside) /
-                             static_cast<double>(target.end - target.begin);
+        const double share = 2.0 * share_of_range(target, first, n);
         const double wanted = std::min(1.0, share) * static_cast<double>(effort_.candidates) +
                               static_cast<double>(k_) * 0.5 + 8.0;
-        const double scaled = wanted * static_cast<double>(target.end - target.begin) / documents;
+        const double scaled = wanted / eligible(target, first, n);
         if (scaled * 2.0 > static_cast<double>(n)) return 1;
         return units_of_best(acc, n, static_cast<std::size_t>(scaled));
     }
@@ -340,6 +333,23 @@ class ImpactSearcher {
     }
 
     // --- shared --------------------------------------------------------------------------------
+
+    static double overlap(const ImpactTarget& target, std::size_t first, std::size_t n) {
+        return static_cast<double>(std::min(first + n, target.end) - std::max(first, target.begin));
+    }
+
+    // How much of the range lies in a window.
+    static double share_of_range(const ImpactTarget& target, std::size_t first, std::size_t n) {
+        return overlap(target, first, n) / static_cast<double>(target.end - target.begin);
+    }
+
+    // The share of a window's documents that may be returned, if those allowed are spread evenly.
+    static double eligible(const ImpactTarget& target, std::size_t first, std::size_t n) {
+        const auto range = static_cast<double>(target.end - target.begin);
+        const auto allowed = static_cast<double>(std::max<std::size_t>(target.n_allowed, 1));
+        const auto documents = static_cast<double>(std::min(n, target.segment->n_docs - first));
+        return overlap(target, first, n) / documents * std::min(1.0, allowed / range);
+    }
 
     static bool before(const Candidate& a, const Candidate& b) {
         return a.key != b.key ? a.key > b.key : a.doc < b.doc;
@@ -417,7 +427,7 @@ class ImpactSearcher {
 
     // Whether scoring every document that may be returned is less work than reading lists.
     bool few_documents(const ImpactTarget& target) const {
-        constexpr std::uint64_t kPostingsPerRow = 64;
+        constexpr std::uint64_t kPostingsPerRow = 400;
         const std::uint64_t rows = std::min(target.n_allowed, target.end - target.begin);
         if (rows * 16 > target.segment->n_docs) return false;
         const ImpactView& segment = *target.segment;
