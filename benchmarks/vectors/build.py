@@ -63,7 +63,7 @@ def build_index(
     Args:
         engine: which one.
         corpus: the documents.
-        options: one of ``engine.builds()``.
+        options: one of ``engine.builds(corpus)``.
         threads: what engines that build with several threads are told to use.
         limit: seconds after which the process is stopped.
 

@@ -77,7 +77,7 @@ class Comparison:
         if unfit:
             return
         candidates: dict[int, list[Candidate]] = {k: [] for k in self._tuning.truths}
-        for options in engine.builds():
+        for options in engine.builds(self._corpus):
             try:
                 index = build_index(
                     engine, self._corpus, options, threads=self._threads, limit=self._limit

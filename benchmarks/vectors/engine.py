@@ -63,7 +63,7 @@ class Engine(Protocol):
     reusable: bool = True
     """Whether an index built before may be used again: not for what is being developed."""
 
-    def builds(self) -> Sequence[Options]:
+    def builds(self, corpus: VectorCorpus) -> Sequence[Options]:  # noqa: ARG002
         """The ways to build that are swept."""
         return [{}]
 

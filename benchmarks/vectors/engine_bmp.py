@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import bmp
 
+from benchmarks.vectors.corpora import VectorCorpus
 from benchmarks.vectors.engine import Calls, Engine, Options, Setting, combinations
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ class Bmp(Engine):
         "built from a dictionary a document, and making these counts as building."
     )
 
-    def builds(self) -> Sequence[Options]:
+    def builds(self, corpus: VectorCorpus) -> Sequence[Options]:  # noqa: ARG002
         return [{"block": block} for block in (8, 16, 32)]
 
     def build(self, converted: csr_array, folder: Path, options: Options) -> None:

@@ -14,12 +14,17 @@ from typing import TYPE_CHECKING
 import kannolo
 import numpy as np
 
+from benchmarks.vectors.corpora import VectorCorpus
 from benchmarks.vectors.engine import Calls, Engine, Options, Setting
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
 __all__ = ["Kannolo"]
+
+
+_MOST_DOCUMENTS = 100_000
+"""Building takes two to six minutes for 30,000 documents, and grows faster than their number."""
 
 
 class Kannolo(Engine):
@@ -29,7 +34,12 @@ class Kannolo(Engine):
     distribution = "kannolo"
     remarks = "`SparsePlainHNSW.search` of one query a call; the batch call has all on one thread."
 
-    def builds(self) -> Sequence[Options]:
+    def unfit(self, corpus: VectorCorpus) -> str | None:
+        if corpus.n_documents > _MOST_DOCUMENTS:
+            return f"its graph takes too long to build for more than {_MOST_DOCUMENTS:,} documents"
+        return None
+
+    def builds(self, corpus: VectorCorpus) -> Sequence[Options]:  # noqa: ARG002
         return [{"m": 16, "ef_construction": 100}, {"m": 32, "ef_construction": 200}]
 
     def build(self, converted: csr_array, folder: Path, options: Options) -> None:

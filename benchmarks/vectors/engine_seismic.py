@@ -23,6 +23,7 @@ __all__ = ["Seismic"]
 
 _BUILDS = (("plain", 1000), ("plain", 4000), ("dotvbyte", 300), ("dotvbyte", 1000),
            ("dotvbyte", 4000))  # fmt: skip
+_MANY = 1_000_000
 
 
 class Seismic(Engine):
@@ -35,8 +36,12 @@ class Seismic(Engine):
         "calls on one thread are no faster. Terms are strings, made before the clock starts."
     )
 
-    def builds(self) -> Sequence[Options]:
-        return [{"forward": forward, "n_postings": n} for forward, n in _BUILDS]
+    def builds(self, corpus: VectorCorpus) -> Sequence[Options]:
+        # A build takes minutes where vectors are long and many, and 1000 is enough for all recalls.
+        many = corpus.n_documents >= _MANY and corpus.matrix.nnz >= 100 * _MANY
+        return [
+            {"forward": forward, "n_postings": n} for forward, n in _BUILDS if n == 1000 or not many
+        ]
 
     def convert(self, corpus: VectorCorpus, scratch: Path) -> Any:  # noqa: ARG002
         rows = corpus.matrix

@@ -32,7 +32,7 @@ class Sindi(Engine):
     distribution = "pyvsag"
     remarks = "`Index.knn_search` of one CSR row a call; the batch call has all rows."
 
-    def builds(self) -> Sequence[Options]:
+    def builds(self, corpus: VectorCorpus) -> Sequence[Options]:  # noqa: ARG002
         kinds = ((0.0, "float32"), (0.0, "sq8"), (0.2, "sq8"), (0.4, "sq8"), (0.2, "float32"))
         return [
             {"window": window, "doc_prune": prune, "lists": lists}
