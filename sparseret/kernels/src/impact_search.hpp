@@ -10,64 +10,15 @@
 #include <cstddef>
 #include <cstdint>
 #include <limits>
-#include <new>
 #include <span>
 #include <vector>
 
 #include "impact_query.hpp"
+#include "impact_target.hpp"
 #include "scan16.hpp"
 #include "topk.hpp"
 
 namespace sparseret {
-
-// How much work an approximate search does.
-struct Effort {
-    float cut;               // score a document may lack, as a share of the largest possible
-    std::size_t candidates;  // documents scored from their rows; 0 for an exact search
-    bool exact() const { return candidates == 0; }
-};
-
-struct ImpactTarget {
-    const ImpactView* segment;
-    const std::uint64_t* allowed;  // bit per document, or null for all
-    std::size_t n_allowed;         // set bits
-    std::size_t begin, end;        // documents of a range
-    std::int64_t first_row;
-};
-
-// What a search did, for measuring and for choosing efforts.
-struct Work {
-    std::uint64_t postings = 0;
-    std::uint64_t rows = 0;
-};
-
-// Accumulators that live as long as their thread.
-class ImpactAccumulators {
-  public:
-    static constexpr std::size_t kSize = std::size_t{1} << kMaxImpactBits;
-    ImpactAccumulators()
-        : data_(static_cast<std::uint16_t*>(::operator new(kSize * 2, std::align_val_t{64}))) {
-        clear();
-    }
-    ~ImpactAccumulators() { ::operator delete(data_, std::align_val_t{64}); }
-    ImpactAccumulators(const ImpactAccumulators&) = delete;
-    ImpactAccumulators& operator=(const ImpactAccumulators&) = delete;
-    // Of a window of n documents, all zero. Searches clear the windows they use; what an altered
-    // file wrote past their end is cleared before a larger window could see it.
-    std::uint16_t* window(std::size_t n) {
-        if (n > clean_) clear();
-        clean_ = n;
-        return data_;
-    }
-    void clear() {
-        std::fill_n(data_, kSize, std::uint16_t{0});
-        clean_ = kSize;
-    }
-
-  private:
-    std::uint16_t* data_;
-    std::size_t clean_ = kSize;  // so many from the beginning are zero
-};
 
 class ImpactSearcher {
   public:
@@ -215,13 +166,13 @@ class ImpactSearcher {
                    std::size_t first, std::size_t n) {
         constexpr double kCut = 0.05;
         ImpactQuery& query = kept_.query;
-        const double share = share_of_range(target, first, n);
+        const double share = target.share(first, n);
         const double expected = share * static_cast<double>(k_);
         // Two standard deviations to the safe side, so that a second pass is rare.
         const double rank = expected + 2.0 * std::sqrt(expected * (1.0 - share)) + 2.0 * (1.0 - share);
         const auto wanted = std::min(k_, static_cast<std::size_t>(std::ceil(rank)));
         const std::size_t scored = wanted + wanted / 2 + 8;
-        const double looked_at = static_cast<double>(scored) / eligible(target, first, n);
+        const double looked_at = static_cast<double>(scored) / target.eligible(first, n);
         if (4.0 * looked_at > static_cast<double>(n)) return 0.0f;
         query.plan(query.total * kCut);
         query.apply_plan();
@@ -314,10 +265,10 @@ class ImpactSearcher {
     // documents is allowed, so many more of them have to be looked at.
     std::uint16_t first_floor(const ImpactTarget& target, const std::uint16_t* acc,
                               std::size_t first, std::size_t n) const {
-        const double share = 2.0 * share_of_range(target, first, n);
+        const double share = 2.0 * target.share(first, n);
         const double wanted = std::min(1.0, share) * static_cast<double>(effort_.candidates) +
                               static_cast<double>(k_) * 0.5 + 8.0;
-        const double scaled = wanted / eligible(target, first, n);
+        const double scaled = wanted / target.eligible(first, n);
         if (scaled * 2.0 > static_cast<double>(n)) return 1;
         return units_of_best(acc, n, static_cast<std::size_t>(scaled));
     }
@@ -333,23 +284,6 @@ class ImpactSearcher {
     }
 
     // --- shared --------------------------------------------------------------------------------
-
-    static double overlap(const ImpactTarget& target, std::size_t first, std::size_t n) {
-        return static_cast<double>(std::min(first + n, target.end) - std::max(first, target.begin));
-    }
-
-    // How much of the range lies in a window.
-    static double share_of_range(const ImpactTarget& target, std::size_t first, std::size_t n) {
-        return overlap(target, first, n) / static_cast<double>(target.end - target.begin);
-    }
-
-    // The share of a window's documents that may be returned, if those allowed are spread evenly.
-    static double eligible(const ImpactTarget& target, std::size_t first, std::size_t n) {
-        const auto range = static_cast<double>(target.end - target.begin);
-        const auto allowed = static_cast<double>(std::max<std::size_t>(target.n_allowed, 1));
-        const auto documents = static_cast<double>(std::min(n, target.segment->n_docs - first));
-        return overlap(target, first, n) / documents * std::min(1.0, allowed / range);
-    }
 
     static bool before(const Candidate& a, const Candidate& b) {
         return a.key != b.key ? a.key > b.key : a.doc < b.doc;
