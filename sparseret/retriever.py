@@ -294,11 +294,16 @@ class Retriever:
         with self._lock:
             self.index.rollback()
 
-    def merge(self, progress: Callable[[int, int], None] | None = None) -> int:
-        """Commit, then merge segments and drop what deleted documents left. Returns the merges."""
+    def merge(
+        self, progress: Callable[[int, int], None] | None = None, *, calibrate: bool = True
+    ) -> int:
+        """Commit, then merge segments and drop what deleted documents left. Returns the merges.
+
+        Calibrates the index (:meth:`tune`) where that is due, unless ``calibrate`` is false.
+        """
         with self._lock:
             try:
-                return self.index.merge(progress)
+                return self.index.merge(progress, calibrate=calibrate)
             finally:
                 self._view = self._make_view()
 

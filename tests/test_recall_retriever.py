@@ -174,7 +174,7 @@ def test_tuning_by_texts(small: Path) -> None:
         assert not by_documents.given
         assert by_documents.n_documents == len(retriever) == 200
         assert calls[0][0] == 0
-        assert calls[-1][0] == calls[-1][1] == 110
+        assert calls[-1][0] == calls[-1][1] == 29
         by_queries = retriever.tune(texts(30, 4), threads=1)
         assert (by_queries.given, by_queries.n_queries) == (True, 30)
         assert {level.k for level in by_queries.levels} == {10}

@@ -238,6 +238,20 @@ def test_a_header_that_describes_no_segment(
         read(tmp_path / "s", with_header(golden, change))
 
 
+@pytest.mark.parametrize("n_distinct", [3, 300, 70_000])
+def test_arrays_are_aligned_whatever_their_types(tmp_path: Path, n_distinct: int) -> None:
+    """An odd number of values, in codes of 8 bits, of 16, and as they are."""
+    n = 70_001
+    values = (1 + np.arange(n) % n_distinct).astype(np.float32)
+    matrix = vectors.from_arrays(np.arange(n + 1), np.zeros(n, np.int32), values, 5)
+    written(tmp_path / "s", [part_of_rows(np.arange(n), matrix)])
+    data = data_of(read(tmp_path / "s", (tmp_path / "s").read_bytes()))
+    assert data.row_values.dtype.itemsize == {3: 1, 300: 2, 70_000: 4}[n_distinct]
+    np.testing.assert_array_equal(data.values(data.row_values), values)
+    for array in (data.row_ranks, data.row_values, data.row_ptr, *data.lists):
+        assert array.ctypes.data % array.dtype.itemsize == 0
+
+
 def test_newer_and_foreign_headers(golden: bytes, tmp_path: Path) -> None:
     for change in (
         lambda header: header["__metadata__"].update(version="3"),

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sparseret.cli.options import parse_options
-from sparseret.cli.recall import RecallOption
+from sparseret.cli.recall import RecallOption, merge_with_progress
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -259,7 +259,8 @@ def _retriever(
         with Retriever.create(path, encoder, encoder_options=options) as retriever:
             retriever.add(_documents(dataset.corpus))
             if calibrated:
-                retriever.merge()  # which calibrates, too: without it every search is exact
+                # Which calibrates, too: without it every search is exact.
+                merge_with_progress(retriever, show=sys.stderr.isatty())
             else:
                 retriever.commit()
             yield retriever

@@ -14,6 +14,7 @@ import typer
 
 from sparseret.cli.console import count
 from sparseret.cli.options import parse_options, parse_size
+from sparseret.cli.recall import merge_with_progress
 
 if TYPE_CHECKING:
     from sparseret.readers import BadLine
@@ -183,7 +184,7 @@ def index_command(
             )
             advance((size or read) - read)
         if merge:
-            retriever.merge()
+            merge_with_progress(retriever, show=show)
         total = len(retriever)
     if quiet:
         return

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from sparseret.cli.console import count
+from sparseret.cli.recall import merge_with_progress
 
 __all__ = ["merge_command"]
 
@@ -20,13 +21,11 @@ def merge_command(
 
     Searches go on meanwhile, on what was committed. It may be interrupted at any time.
     """
-    from sparseret.progress import progress_of_steps
     from sparseret.retriever import Retriever
 
     with Retriever.open(index) as retriever:
         before = retriever.n_bytes
-        with progress_of_steps("Merging", show=sys.stderr.isatty()) as step:
-            merges = retriever.merge(step)
+        merges = merge_with_progress(retriever, show=sys.stderr.isatty())
         segments = len(retriever.index.snapshot.files)
     after = retriever.n_bytes  # when closed: SQLite's log is gone then
     print(f"{count(merges, 'merge')}; {count(segments, 'segment')}, {before:,} -> {after:,} bytes")

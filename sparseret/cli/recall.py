@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from sparseret.indexers.calibration import Calibration
     from sparseret.retriever import Retriever
 
-__all__ = ["RecallOption", "note_mode", "print_calibration"]
+__all__ = ["RecallOption", "merge_with_progress", "note_mode", "print_calibration"]
 
 RecallOption = Annotated[
     float | None,
@@ -48,6 +48,18 @@ def note_mode(retriever: Retriever, k: int, recall: float) -> None:
     else:
         why = f"as nothing cheaper is calibrated to that for {count(k, 'result')}"
     print(f"--recall {recall:g}: {mode.description}, {why}", file=sys.stderr)
+
+
+def merge_with_progress(retriever: Retriever, *, show: bool) -> int:
+    """Merge, then calibrate where that is due, with a bar for each; returns the merges."""
+    from sparseret.progress import progress_of_steps
+
+    with progress_of_steps("Merging", show=show) as step:
+        merges = retriever.merge(step, calibrate=False)
+    if retriever.index.calibration_is_due:
+        with progress_of_steps("Calibrating", show=show) as step:
+            retriever.tune(progress=step)
+    return merges
 
 
 def print_calibration(calibration: Calibration, console: Console) -> None:

@@ -272,7 +272,8 @@ class InvertedIndex:
             self.refresh()
         return measured
 
-    def _calibration_is_due(self) -> bool:
+    @property
+    def calibration_is_due(self) -> bool:
         """Whether the index has no calibration, or one from when it was of another size."""
         if self.weighting is not None or len(self) < _LEAST_CALIBRATED:
             return False
@@ -411,11 +412,14 @@ class InvertedIndex:
             if self._writer is not None:
                 self._writer.rollback()
 
-    def merge(self, progress: Callable[[int, int], None] | None = None) -> int:
+    def merge(
+        self, progress: Callable[[int, int], None] | None = None, *, calibrate: bool = True
+    ) -> int:
         """Commit, then merge into as few segments as possible and drop tombstones.
 
-        Interruptible at any time without loss. Returns the number of merges made. Calibrates the
-        index (:meth:`tune`) if that was never done, or it has doubled or halved since.
+        Interruptible at any time without loss. Returns the number of merges made. Then calibrates
+        the index (:meth:`tune`) if that was never done, or it has doubled or halved since, unless
+        ``calibrate`` is false.
         """
         with self._write_lock:
             self.writer.commit()
@@ -423,7 +427,7 @@ class InvertedIndex:
                 merges = self.writer.merge_all(progress)
             finally:
                 self.refresh()
-            if self._calibration_is_due():
+            if calibrate and self.calibration_is_due:
                 self.tune()
             return merges
 

@@ -103,7 +103,7 @@ class SegmentWriter:
 
     Args:
         path: must not exist.
-        sized: dtype and length of the arrays that are appended to, widest types first.
+        sized: dtype and length of the arrays that are appended to.
         growing: name and dtype of one more such array, whose length is not known beforehand.
         window_bits: for the header.
         largest: largest stored value, for the header.
@@ -134,8 +134,9 @@ class SegmentWriter:
         self._next: dict[str, int] = {}
         self._end = 0
         self._finished = False
-        for name, (dtype, length) in sized.items():
-            self._reserve(name, dtype, length)
+        # Wide types first, so that every array is aligned to its type without gaps.
+        for name in sorted(sized, key=lambda name: -sized[name][0].itemsize):
+            self._reserve(name, *sized[name])
         try:
             self._file = path.open("xb", buffering=0)
         except OSError as error:
