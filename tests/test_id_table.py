@@ -24,6 +24,9 @@ def test_ids(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: int) -> None
         for numbers in ([], [3], [9, 0, 3, 3], [0, 1, 2, 3, 4]):
             got = table.ids(np.array(numbers, dtype=np.int64)).tolist()
             assert got == [f"d{number}" for number in numbers]
+            for _ in range(2):  # read, then kept
+                assert table.few(np.array(numbers, dtype=np.int64)) == got
         for numbers in ([10], [-1], [2, 2**62]):
-            with pytest.raises(CorruptIndexError, match="verify"):
-                table.ids(np.array(numbers, dtype=np.int64))
+            for wrong in (table.ids, table.few):
+                with pytest.raises(CorruptIndexError, match="verify"):
+                    wrong(np.array(numbers, dtype=np.int64))

@@ -64,11 +64,15 @@ class Calibration(NamedTuple):
 
     def cheapest(self, recall: float, k: int) -> Level | None:
         """The cheapest effort that reached a recall for k results; None if only exact does."""
-        sizes = sorted({level.k for level in self.levels})
-        size = next((size for size in sizes if size >= k), None)
+        size = None
         for level in self.levels:
-            if level.k == size and level.recall >= recall:
-                # Candidates were chosen for `size` results; fewer results never need more.
+            if level.k < k:
+                continue
+            # Candidates were chosen for `size` results; fewer results never need more.
+            size = size or level.k
+            if level.k != size:
+                return None
+            if level.recall >= recall:
                 return level
         return None
 

@@ -12,6 +12,8 @@ from sparseret.indexers.catalog import Catalog
 
 __all__ = ["IdTable"]
 
+_FEW = 100
+"""Up to so many, a loop beats NumPy."""
 _MAX_KEPT = 2**23
 """Beyond this range of numbers (9 bytes each) ids are read anew for each search."""
 
@@ -35,6 +37,19 @@ class IdTable:
     def _kept(self) -> tuple[NDArray[np.object_], NDArray[np.bool_]]:
         """Ids by number, and which of them were read; made at the first search."""
         return np.empty(self._size, dtype=object), np.zeros(self._size, dtype=bool)
+
+    def few(self, numbers: NDArray[np.int64]) -> list[str]:
+        """:meth:`ids` as a list, faster for a handful of numbers that were asked for before."""
+        if self._size and len(numbers) <= _FEW:
+            ids, first = self._kept[0], self._first
+            try:
+                found = [ids[number - first] for number in numbers.tolist()]
+            except IndexError:  # one that is not there: `ids` says so
+                found = [None]
+            if None not in found and (not len(numbers) or int(numbers.min()) >= first):
+                return found
+        every: list[str] = self.ids(numbers).tolist()
+        return every
 
     def ids(self, numbers: NDArray[np.int64]) -> NDArray[np.object_]:
         """Ids in the order of ``numbers``, which may repeat.

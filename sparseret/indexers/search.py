@@ -50,7 +50,7 @@ def search_snapshot(
         queries, k, allow=allowed, between=between, effort=chosen, threads=threads or _CORES
     )
     if len(numbers) == 1:
-        return Hits([snapshot.ids(numbers[0]).tolist()], scores, mode)
+        return Hits([snapshot.few_ids(numbers[0])], scores, mode)
     every = snapshot.ids(np.concatenate([np.empty(0, np.int64), *numbers]))
     ends = [0, *accumulate(map(len, numbers))]
     return Hits([every[begin:end].tolist() for begin, end in pairwise(ends)], scores, mode)

@@ -86,11 +86,12 @@ class Snapshot:
         self._weighting = weighting
         # Services ask for the same few filters again and again.
         self.numbers_where = lru_cache(maxsize=8)(self.catalog.numbers_where)
-        self.ids = IdTable(
+        table = IdTable(
             self.catalog,
             first=self.entries[0].first if self.entries else 0,
             last=self.entries[-1].last if self.entries else -1,
-        ).ids
+        )
+        self.ids, self.few_ids = table.ids, table.few
 
     # --- statistics (sparseret.protocols.Statistics) -------------------------------------------
 
@@ -213,11 +214,10 @@ class Snapshot:
 
     def _check_range(self, queries: csr_array) -> None:
         """Sums of finite products must stay finite: an infinite score has no rank."""
-        if not queries.nnz:
+        size = np.abs(queries.data)
+        if float(np.add.reduce(size, dtype=np.float64)) * self._largest <= _FLOAT32_MAX / 2:
             return
-        size = np.abs(queries.data).astype(np.float64)
-        if size.sum() * self._largest <= _FLOAT32_MAX / 2:
-            return
+        size = size.astype(np.float64)
         heaviest = max(float(row.sum()) for row in np.split(size, queries.indptr[1:-1]))
         if heaviest * self._largest > _FLOAT32_MAX / 2:
             raise VectorError(
