@@ -45,7 +45,7 @@ class SparseretVectors(Engine):
                 index.add([str(first + i) for i in range(rows.shape[0])], rows)
                 first += rows.shape[0]
             index.commit()
-            index.merge()
+            index.merge(calibrate=False)  # with real queries, when it is opened
 
     def open(self, folder: Path, options: Options, queries: csr_array) -> None:  # noqa: ARG002
         self._index = InvertedIndex.open(folder / "index")
