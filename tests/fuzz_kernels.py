@@ -430,6 +430,7 @@ def case_segments(rng: Rng, state: State) -> str:
         check_ranking(found, len(queries.indptr) - 1, segment.n_docs)
 
     was_refused = refused(call)
+    bits = int(rng.choice([5, 9, 15, 16]))
     if bits not in state.healthy:
         state.healthy[bits] = Healthy.make(bits)
     state.healthy[bits].check()

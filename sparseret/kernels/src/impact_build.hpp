@@ -26,9 +26,8 @@ inline std::uint8_t impact_code(float weight, float largest) {
     return static_cast<std::uint8_t>(std::clamp(exact, 1.0, 255.0));
 }
 
-// rows of n <= 2^16 documents: ranks[row_ptr[d] - row_ptr[0] ...], likewise weights. `docs` has
-// room for all postings, and gets the lists one after the other. Ranks that repeat within a row are
-// noticed only where a list would outgrow its window.
+// rows of n <= 2^16 documents: ranks[row_ptr[d] - row_ptr[0] ...], likewise weights. Ranks that
+// repeat within a row are noticed only where a list would outgrow its window.
 template <class Rank>
 WindowLists build_window(std::size_t n, const std::int64_t* row_ptr, const Rank* ranks,
                          const float* weights, std::size_t n_columns, const float* column_max) {
