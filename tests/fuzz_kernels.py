@@ -511,15 +511,20 @@ class State:
         self._templates: list[Path] = []
 
     def templates(self) -> list[Path]:
-        """Small indexes: of impact-ordered segments, of signed vectors, of texts."""
+        """Small indexes: of impact-ordered segments, of signed vectors, of texts. All sound."""
         if self._templates:
             return self._templates
         rng = np.random.default_rng(0)
-        for name, signed in (("positive", False), ("signed", True)):
+        for name, signed in (("positive", False), ("few", False), ("signed", True)):
             index = InvertedIndex.create(self.folder / name, dim=20, signed=signed)
             for first in (0, 200):
                 ids = [f"d{i}" for i in range(first, first + 200)]
-                index.add(ids, random_rows(rng, 200, 20, signed=signed))
+                rows = random_rows(rng, 200, 20, signed=signed)
+                if name == "few":  # codes of one byte, an odd number of them
+                    rows.data = np.ceil(rows.data % 3).astype(np.float32) + np.float32(1)
+                    odd = rows.indptr[1:] % 2 == (first == 0)  # merged or not
+                    rows = vectors.check(rows[: int(np.flatnonzero(odd)[-1]) + 1])
+                index.add(ids[: rows.shape[0]], rows)
                 index.commit()
             index.delete(["d3", "d250"])
             index.commit()
@@ -528,7 +533,10 @@ class State:
             words = rng.integers(0, 20, (300, 6))
             texts = [" ".join(f"t{word}" for word in row) for row in words]
             retriever.add([Document(f"d{i}", text) for i, text in enumerate(texts)])
-        self._templates = [self.folder / name for name in ("positive", "signed", "texts")]
+        names = ("positive", "few", "signed", "texts")
+        self._templates = [self.folder / name for name in names]
+        for path in self._templates:
+            expect(verify_index(path) == [], f"a new index of {path.name} vectors is not sound")
         return self._templates
 
 
