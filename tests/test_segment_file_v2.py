@@ -324,6 +324,25 @@ def test_verify_finds_what_checksums_cannot(tmp_path: Path) -> None:
             index.search(queries())  # a result or a typed error
 
 
+@pytest.mark.parametrize("name", ["row_ptr", "row_ranks", "lists.column_max"])
+def test_arrays_that_do_not_fit_each_other(tmp_path: Path, name: str) -> None:
+    with InvertedIndex.create(tmp_path / "i", dim=300, signed=False) as index:
+        index.add([str(i) for i in range(N)], rows())
+    (file,) = (tmp_path / "i" / "segments").iterdir()
+    content = bytearray(file.read_bytes())
+    end = header_end(content)
+    header = json.loads(content[8:end])
+    entry = header[name]
+    width = (entry["data_offsets"][1] - entry["data_offsets"][0]) // entry["shape"][0]
+    entry["data_offsets"][1] -= width
+    entry["shape"][0] -= 1
+    content[8:end] = json.dumps(header).encode().ljust(end - 8)
+    file.write_bytes(content)
+    set_header_crc(tmp_path / "i", zlib.crc32(content[:end]))
+    with pytest.raises(CorruptIndexError, match=file.name):
+        InvertedIndex.open(tmp_path / "i")
+
+
 def set_header_crc(index: Path, header_crc: int) -> None:
     with sqlite3.connect(index / "catalog.sqlite") as catalog:
         catalog.execute("UPDATE segments SET header_crc = ?", (header_crc,))

@@ -97,9 +97,12 @@ def _parse(path: Path, mapped: mmap.mmap | bytes, end: int) -> SegmentFile:
     checksums = json.loads(metadata["crc32"])
     if not checksums.keys() <= arrays.keys():
         raise ValueError("checksums of arrays that it lacks")
+    data = _unflatten(arrays)
+    if len(data.row_ptr) != data.n_docs + 1:
+        raise ValueError("row_ptr does not fit the documents")
     return SegmentFile(
         path=path,
-        data=_unflatten(arrays),
+        data=data,
         window_bits=int(metadata["window_bits"]),
         total_length=float(metadata["total_length"]),
         largest=float(metadata["largest"]),

@@ -286,11 +286,17 @@ def _ready(
     file: SegmentFile, weights: NDArray[np.float32] | None
 ) -> kernels.Segment | kernels.ImpactSegment:
     data = file.data
-    if isinstance(data, SegmentData):
-        return kernels.Segment(data.n_docs, data.postings, weights, file.window_bits)
-    return kernels.ImpactSegment(
-        data.lists, data.row_ptr, data.row_ranks, data.row_values, weights, file.window_bits
-    )
+    try:
+        if isinstance(data, SegmentData):
+            return kernels.Segment(data.n_docs, data.postings, weights, file.window_bits)
+        return kernels.ImpactSegment(
+            data.lists, data.row_ptr, data.row_ranks, data.row_values, weights, file.window_bits
+        )
+    except ValueError as error:  # arrays of lengths that do not fit each other
+        raise CorruptIndexError(
+            f"{file.path} is no sound segment file ({error}). Restore it from a backup or build "
+            "the index again"
+        ) from error
 
 
 def _positions(numbers: NDArray[np.int64], wanted: NDArray[np.int64]) -> NDArray[np.int64]:
