@@ -25,6 +25,9 @@ MAX_DIM = 2**31
 """Largest dimension: columns are int32, so the largest column is ``2**31 - 1``."""
 
 _FEW_ROWS = 64
+# Comparing with these is ten times as fast as with the types: it counts in each search.
+_INT32, _INT64, _FLOAT32 = np.dtype(np.int32), np.dtype(np.int64), np.dtype(np.float32)
+_OFFSETS = (_INT64, _INT32)
 
 
 def from_arrays(
@@ -68,7 +71,7 @@ def check(vectors: object, *, dim: int | None = None, signed: bool = True) -> cs
     from scipy.sparse import issparse
 
     if _is_canonical(vectors, dim, signed):  # the common cases, in one pass
-        if vectors.indptr.dtype == np.int64:
+        if vectors.indptr.dtype == _INT64:
             return vectors
         indptr = vectors.indptr.astype(np.int64)
         return from_arrays(indptr, vectors.indices, vectors.data, vectors.shape[1])
@@ -136,9 +139,9 @@ def _is_canonical(vectors: object, dim: int | None, signed: bool) -> TypeGuard[c
         and len(vectors.shape) == 2
         and dim in (None, vectors.shape[1])
         and vectors.shape[1] <= MAX_DIM
-        and vectors.indptr.dtype in (np.int64, np.int32)
-        and vectors.indices.dtype == np.int32
-        and vectors.data.dtype == np.float32
+        and vectors.indptr.dtype in _OFFSETS
+        and vectors.indices.dtype == _INT32
+        and vectors.data.dtype == _FLOAT32
         and vectors.indptr.ndim == vectors.indices.ndim == vectors.data.ndim == 1
         and len(vectors.indptr) == vectors.shape[0] + 1
         and kernels.is_canonical(

@@ -156,6 +156,8 @@ class Snapshot:
             effort=effort, threads=threads,
         )  # fmt: skip
         numbers = self._numbers(ranking.rows)
+        if queries.shape[0] == 1:
+            return Found([numbers], [ranking.scores], [ranking.places], ranking.work)
         bounds = ranking.ptr.tolist()
         rows = [slice(*ends) for ends in pairwise(bounds)]
         return Found(
