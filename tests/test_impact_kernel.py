@@ -129,6 +129,19 @@ def test_windows_that_are_unlike_each_other(order: str, k: int) -> None:
     assert_exact(sorted_rows, query, k, 9, between=range(700, 5300))
 
 
+def test_a_column_that_is_light_in_the_first_window_only() -> None:
+    """What a plan leaves unread there matters elsewhere."""
+    rng = np.random.default_rng(11)
+    dense = np.zeros((2048, 2), np.float32)
+    dense[:, 0] = 100 + rng.random(2048)
+    dense[:512, 1] = 0.01
+    dense[[1500, 1900], 0] = 0
+    dense[[1500, 1900], 1] = 150, 103
+    rows = vectors.check(csr_array(dense))
+    for k in (1, 10, 100):
+        assert_exact(rows, vectors.check(csr_array(np.float32([[1, 1]]))), k, 9)
+
+
 def test_more_candidates_than_are_kept() -> None:
     rng = np.random.default_rng(10)
     close = (1 + rng.random((20_000, 6), np.float32) * 0.01).astype(np.float32)

@@ -141,6 +141,9 @@ class ImpactSearcher {
                     query.plan(static_cast<double>(floor) * cut_of_floor);
                 }
                 query.apply_plan();
+                // Documents of which nothing is read are no candidates. The plan was made for
+                // another window: should they reach the floor in this one, it is read whole.
+                if (query.bound(0) >= floor) query.want_all();
             } else {
                 query.want_all();
             }
