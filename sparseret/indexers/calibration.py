@@ -37,7 +37,8 @@ _MOST_CANDIDATES = 50
 _POSTINGS_PER_ROW = 500.0
 """How many postings are read in the time that scoring one document takes."""
 
-_MOST_QUERIES = {10: 500, 100: 150, 1000: 40}
+_TRIES = 4
+_MOST_QUERIES = {10: 1000, 100: 300, 1000: 60}
 _QUERY_TERMS = 24
 
 
@@ -133,7 +134,7 @@ def calibrate(
 
     Args:
         search: :meth:`sparseret.indexers.snapshot.Snapshot.search`.
-        queries: canonical CSR, shape (n, dim); the first 500 are used (150 and 40 for 100 and
+        queries: canonical CSR, shape (n, dim); the first 1000 are used (300 and 60 for 100 and
             1000 results).
         n_documents: of the index; result sizes above a tenth of it are left out.
         given: whether the user gave the queries.
@@ -160,9 +161,14 @@ def calibrate(
             effort = _cheapest(curves, recall, k)
             if effort is None or effort in measured:
                 continue
-            found = search(asked, k, effort=effort, threads=threads)
-            achieved = _recall(exact.scores, found.scores)
-            measured[effort] = Level(k, effort, achieved, _cost(found.work, asked.shape[0]))
+            for _ in range(_TRIES):
+                found = search(asked, k, effort=effort, threads=threads)
+                achieved = _recall(exact.scores, found.scores)
+                measured[effort] = Level(k, effort, achieved, _cost(found.work, asked.shape[0]))
+                if achieved >= recall:
+                    break
+                # With fewer candidates the search looks less far for them, and misses some.
+                effort = Effort(effort.cut, effort.candidates + 1 + effort.candidates // 20)
         levels += _undominated([level for level in measured.values() if level.cost < worst])
     if progress and sizes:
         progress(steps, steps)
