@@ -17,9 +17,10 @@ SPARSERET = (sys.executable, "-c", "from sparseret.cli.app import main; main()")
 """The ``sparseret`` command of this interpreter."""
 
 _POLL_SECONDS = 0.005
-# The root comes last, so that an installed sparseret is found before its sources.
+# The root comes last, so that an installed sparseret is found before its sources, in whatever folder
+# the process starts: Python puts that first.
 _MODULE = (
-    "import importlib, sys; sys.path.append(sys.argv[1]); "
+    "import importlib, sys; sys.path[0] = sys.argv[1]; sys.path.append(sys.path.pop(0)); "
     "importlib.import_module(sys.argv[2]).main(sys.argv[3:])"
 )
 
