@@ -17,8 +17,8 @@ SPARSERET = (sys.executable, "-c", "from sparseret.cli.app import main; main()")
 """The ``sparseret`` command of this interpreter."""
 
 _POLL_SECONDS = 0.005
-# The root comes last, so that an installed sparseret is found before its sources, in whatever folder
-# the process starts: Python puts that first.
+# The root comes last, and the folder where the process starts is left out, so that an installed
+# sparseret is found before its sources.
 _MODULE = (
     "import importlib, sys; sys.path[0] = sys.argv[1]; sys.path.append(sys.path.pop(0)); "
     "importlib.import_module(sys.argv[2]).main(sys.argv[3:])"
