@@ -22,6 +22,8 @@ except ImportError as error:
         "the installed package. Start it in another folder, or install with: pip install -e ."
     ) from error
 
+from sparseret.kernels.vocabulary_head import PooledRows, VocabularyHead
+
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
@@ -33,11 +35,13 @@ __all__ = [
     "ImpactBuilder",
     "ImpactLists",
     "ImpactSegment",
+    "PooledRows",
     "Postings",
     "RankedColumns",
     "Ranking",
     "Rows",
     "Segment",
+    "VocabularyHead",
     "Work",
     "count_terms",
     "invert",
