@@ -18,6 +18,11 @@ ENTRY_POINTS = "sparseret.encoders"
 
 ENCODERS: Mapping[str, str] = {
     "bm25": "sparseret.encoders.bm25:BM25Encoder",
+    "unicoil": "sparseret.encoders.unicoil:UniCoilEncoder",
+    "deepimpact": "sparseret.encoders.deepimpact:DeepImpactEncoder",
+    "causal-lm": "sparseret.encoders.causal_lm:CausalSpladeEncoder",
+    "promptreps": "sparseret.encoders.promptreps:PromptRepsEncoder",
+    "uhd": "sparseret.encoders.uhd:UhdEncoder",
 }
 """Built-in encoders: name -> "module:Class"."""
 

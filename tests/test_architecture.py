@@ -26,7 +26,7 @@ ROOMS: list[set[str]] = [
     {"registry", "encoders", "indexers"},
     {"explanation", "snippets"},
     {"retriever"},
-    {"ingest", "eval"},
+    {"ingest", "eval", "train"},
     {"cli"},
 ]
 FLOORS = {room: floor for floor, rooms in enumerate(ROOMS) for room in rooms}

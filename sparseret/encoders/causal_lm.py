@@ -23,6 +23,7 @@ import numpy as np
 
 from sparseret.encoders.causal_model import CausalModel, load_causal_model
 from sparseret.encoders.checkpoints import load_tokenizer
+from sparseret.encoders.model_folder import find_folder
 from sparseret.encoders.neural import NeuralEncoder, Row, token_text, whole_number
 from sparseret.encoders.reading import Reading, SpecialTokens, special_tokens, token_states
 from sparseret.errors import MissingExtraError
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 __all__ = ["CausalSpladeEncoder", "CausalSpladeModel"]
+
+_ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors", "adapter_model.bin")
 
 
 class CausalSpladeModel:
@@ -113,10 +116,12 @@ class CausalSpladeModel:
         for texts in (queries, documents):
             encodings = self.tokenizer.encode_batch(list(texts), add_special_tokens=False)
             made.append(
-                self.weights([
-                    read_echo(e.ids, self.special, self.max_length, echo=self.echo)
-                    for e in encodings
-                ])
+                self.weights(
+                    [
+                        read_echo(e.ids, self.special, self.max_length, echo=self.echo)
+                        for e in encodings
+                    ]
+                )
             )
         return made[0], made[1]
 
@@ -159,9 +164,7 @@ class CausalSpladeEncoder(NeuralEncoder):
             "dtype": dtype,
         }
         super().__init__(folder, settings, batch_tokens=batch_tokens, device=device)
-        self.adapter = None if adapter is None else Path(adapter)
-        if self.adapter is not None:
-            self._model_folders = (self.folder, self.adapter)
+        self.adapter = None if adapter is None else find_folder(adapter)
         self.echo = bool(echo)
         self.max_length = max_length
         self.top_k = top_k
@@ -172,6 +175,12 @@ class CausalSpladeEncoder(NeuralEncoder):
         """Constructor options as JSON values (:func:`sparseret.registry.load_encoder`)."""
         adapter = None if self.adapter is None else str(self.adapter)
         return {**super().options, "adapter": adapter}
+
+    def _files(self) -> list[Path]:
+        files = super()._files()
+        if self.adapter is not None:
+            files += [self.adapter / name for name in _ADAPTER_FILES]
+        return files
 
     @cached_property
     def model(self) -> CausalSpladeModel:
@@ -203,8 +212,9 @@ class CausalSpladeEncoder(NeuralEncoder):
 
     def save(self, path: str | Path) -> None:
         """Copy the files of model and adapter to a folder, with the options in encoder.json."""
-        if self.adapter is not None and self.adapter.resolve() != (Path(path) / "adapter").resolve():
-            shutil.copytree(self.adapter, Path(path) / "adapter", dirs_exist_ok=True)
+        target = Path(path) / "adapter"
+        if self.adapter is not None and self.adapter.resolve() != target.resolve():
+            shutil.copytree(self.adapter, target, dirs_exist_ok=True)
         super().save(path)
 
     @classmethod

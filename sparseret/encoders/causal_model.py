@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from sparseret.encoders.checkpoints import require_neural
 from sparseret.encoders.reading import States
+from sparseret.encoders.transformer_body import quiet_transformers
 from sparseret.errors import ConfigurationError, MissingExtraError
 
 if TYPE_CHECKING:
@@ -98,9 +99,10 @@ def load_causal_model(
     if dtype not in _DTYPES:
         raise ConfigurationError(f"dtype {dtype!r} is not one of {', '.join(_DTYPES)}")
     try:
-        module = transformers.AutoModelForCausalLM.from_pretrained(
-            folder, dtype=getattr(torch, dtype), local_files_only=True
-        )
+        with quiet_transformers():
+            module = transformers.AutoModelForCausalLM.from_pretrained(
+                folder, dtype=getattr(torch, dtype), local_files_only=True
+            )
     except (OSError, ValueError) as error:
         raise ConfigurationError(f"{folder} holds no causal language model: {error}") from error
     if adapter is not None:
@@ -111,7 +113,5 @@ def load_causal_model(
         try:
             module = peft.PeftModel.from_pretrained(module, str(adapter)).merge_and_unload()
         except (OSError, ValueError, RuntimeError) as error:
-            raise ConfigurationError(
-                f"{adapter} holds no adapter of {folder}: {error}"
-            ) from error
+            raise ConfigurationError(f"{adapter} holds no adapter of {folder}: {error}") from error
     return CausalModel(module.to(device).eval())

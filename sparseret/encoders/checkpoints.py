@@ -6,12 +6,13 @@ retrieval models add; here the file is read as it is.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
-from hashlib import sha256
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from sparseret.encoders import text_batches
+from sparseret.encoders.model_folder import weight_files
+from sparseret.encoders.transformer_body import quiet_transformers
 from sparseret.errors import ConfigurationError, MissingExtraError
 
 if TYPE_CHECKING:
@@ -21,17 +22,12 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Checkpoint",
-    "folder_digest",
-    "folder_license",
     "load_checkpoint",
     "load_linear",
     "load_tokenizer",
     "require_neural",
     "save_checkpoint",
 ]
-
-_DIGESTED = (".safetensors", ".bin", ".json", ".txt", ".model", ".jinja")
-_LICENSES = ("LICENSE", "LICENSE.txt", "LICENSE.md", "COPYING")
 
 
 class Checkpoint(NamedTuple):
@@ -68,7 +64,8 @@ def load_checkpoint(folder: Path) -> Checkpoint:
 
     try:
         config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True)
-        body = transformers.AutoModel.from_config(config)
+        with quiet_transformers():
+            body = transformers.AutoModel.from_config(config)
     except (OSError, ValueError) as error:
         raise ConfigurationError(f"{folder} holds no transformers model: {error}") from error
     weights = _read_weights(folder)
@@ -116,14 +113,8 @@ def load_tokenizer(folder: Path) -> Tokenizer:
         MissingExtraError: tokenizers is not installed, or transformers where the folder has no
             tokenizer.json.
     """
-    try:
-        from tokenizers import Tokenizer
-    except ImportError as error:
-        raise MissingExtraError("tokenizers", "neural", "transformer encoders") from error
-
-    file = folder / "tokenizer.json"
-    if file.is_file():
-        tokenizer = Tokenizer.from_file(str(file))
+    if (folder / "tokenizer.json").is_file():
+        tokenizer = text_batches.load_tokenizer(folder)
     else:  # older checkpoints have vocab.txt or the like, which transformers converts
         require_neural(f"the tokenizer of {folder}")
         import transformers
@@ -159,43 +150,6 @@ def save_checkpoint(
     tokenizer.save(str(folder / "tokenizer.json"))
 
 
-def folder_digest(folders: Sequence[Path]) -> str:
-    """SHA-256 over the weights, tokenizer and configuration files of folders, 16 hex digits.
-
-    Model cards and the like are left out; file names are part of it, those of folders are not.
-    """
-    digest = sha256()
-    for folder in folders:
-        for file in sorted(folder.iterdir()):
-            if file.suffix not in _DIGESTED or not file.is_file() or file.name == "encoder.json":
-                continue
-            digest.update(file.name.encode() + b"\0")
-            with file.open("rb") as stream:
-                while block := stream.read(2**20):
-                    digest.update(block)
-    return digest.hexdigest()[:16]
-
-
-def folder_license(folder: Path) -> str | None:
-    """The licence that the model card's front matter names, or the first line of a LICENSE file."""
-    card = folder / "README.md"
-    if card.is_file():
-        head, *lines = card.read_text("utf-8", errors="replace").splitlines() or [""]
-        if head.strip() == "---":
-            for line in lines:
-                if line.strip() == "---":
-                    break
-                key, _, value = line.partition(":")
-                if key.strip() == "license" and value.strip():
-                    return value.strip().strip("\"'")
-    for name in _LICENSES:
-        if (folder / name).is_file():
-            for line in (folder / name).read_text("utf-8", errors="replace").splitlines():
-                if line.strip():
-                    return line.strip()
-    return None
-
-
 def _read_weights(folder: Path) -> dict[str, Tensor]:
     """All tensors of a folder, float32, under their names in the files."""
     import pickle
@@ -204,9 +158,14 @@ def _read_weights(folder: Path) -> dict[str, Tensor]:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
+    files = weight_files(folder)
+    if not files:
+        raise ConfigurationError(
+            f"{folder} has neither model.safetensors nor pytorch_model.bin: give a model's folder"
+        )
     weights: dict[str, Any] = {}
     try:
-        for file in _weight_files(folder):
+        for file in files:
             if file.suffix == ".safetensors":
                 weights |= load_file(file)
             else:
@@ -221,19 +180,3 @@ def _read_weights(folder: Path) -> dict[str, Tensor]:
         for name, weight in weights.items()
     }
     return {name: w.float() if w.is_floating_point() else w for name, w in renamed.items()}
-
-
-def _weight_files(folder: Path) -> list[Path]:
-    for whole in ("model.safetensors", "pytorch_model.bin"):
-        if (folder / whole).is_file():
-            return [folder / whole]
-        index = folder / f"{whole}.index.json"
-        if index.is_file():
-            try:
-                names = set(json.loads(index.read_text("utf-8"))["weight_map"].values())
-            except (ValueError, KeyError, AttributeError) as error:
-                raise ConfigurationError(f"{index} is damaged: {error}") from error
-            return [folder / Path(name).name for name in sorted(names)]
-    raise ConfigurationError(
-        f"{folder} has neither model.safetensors nor pytorch_model.bin: give the folder of a model"
-    )

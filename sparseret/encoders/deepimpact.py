@@ -85,7 +85,7 @@ class DeepImpactModel:
         import torch
 
         checkpoint = load_checkpoint(Path(folder))
-        width: int = checkpoint.body.get_input_embeddings().embedding_dim  # type: ignore[operator]
+        width: int = checkpoint.body.get_input_embeddings().embedding_dim
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             layers = torch.nn.Linear(width, width), torch.nn.Linear(width, 1)
@@ -260,8 +260,8 @@ class DeepImpactEncoder(NeuralEncoder):
 
     def read(self, texts: Sequence[str], *, query: bool) -> list[Reading]:  # noqa: ARG002
         """The text and, behind it, its expansion; new words get columns."""
-        appended = self.expander(texts)
-        joined = [f"{own} {more}" if more else own for own, more in zip(texts, appended, strict=True)]
+        both = zip(texts, self.expander(texts), strict=True)
+        joined = [f"{own} {more}" if more else own for own, more in both]
         readings = []
         for text in self.words(joined):
             self._vocabulary.columns(text.words, add=True)

@@ -28,6 +28,6 @@ def quantise(weights: NDArray[np.float32], bits: int, top: float) -> NDArray[np.
     cut what lies above.
     """
     steps = 2**bits
-    return np.minimum(np.rint(weights.astype(np.float64) / top * steps), steps - 1).astype(
-        np.float32
-    )
+    whole = np.rint(weights.astype(np.float64) / top * steps)
+    least: NDArray[np.float32] = np.minimum(whole, steps - 1).astype(np.float32)
+    return least

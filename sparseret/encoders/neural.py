@@ -22,8 +22,16 @@ from typing_extensions import Self
 
 from sparseret import vectors
 from sparseret.documents import Document
-from sparseret.encoders.checkpoints import folder_digest, folder_license, load_tokenizer
-from sparseret.encoders.reading import Reading, SpecialTokens, batches_of, special_tokens
+from sparseret.encoders.checkpoints import load_tokenizer
+from sparseret.encoders.model_folder import (
+    digest_of_files,
+    find_folder,
+    read_json,
+    read_license,
+    weight_files,
+)
+from sparseret.encoders.reading import Reading, SpecialTokens, special_tokens
+from sparseret.encoders.text_batches import text_chunks, token_batches
 from sparseret.errors import ConfigurationError
 from sparseret.progress import progress_bar
 
@@ -36,8 +44,7 @@ __all__ = ["Expansion", "NeuralEncoder", "Row", "token_text", "whole_number"]
 Expansion = Callable[[Sequence[str]], Sequence[str]]
 """Document expansion: the texts of documents -> what is appended to each, "" for nothing."""
 
-_CHUNK = 512
-"""Texts whose tokens are held at a time."""
+_TOKENIZER_FILES = ("tokenizer.json", "vocab.txt")
 
 
 class Row(NamedTuple):
@@ -53,7 +60,8 @@ class NeuralEncoder(ABC):
     """Base of encoders that run a transformer from a folder.
 
     Args:
-        folder: of the model: config.json, weights, tokenizer.
+        folder: of the model: config.json, weights, tokenizer; or the id of a Hugging Face
+            repository.
         settings: the method's own options as JSON values; all of them change vectors.
         batch_tokens: tokens in a batch, padding included: bounds memory, changes no vector.
         device: where torch computes, such as "cpu" or "cuda".
@@ -64,18 +72,11 @@ class NeuralEncoder(ABC):
 
     name: ClassVar[str]
     signed = False
-    _model_folders: tuple[Path, ...]
 
     def __init__(
         self, folder: str | Path, settings: Mapping[str, Any], *, batch_tokens: int, device: str
     ) -> None:
-        self.folder = Path(folder)
-        if not self.folder.is_dir():
-            raise ConfigurationError(
-                f"{self.folder} is no folder: give that of a {self.name} model (config.json, "
-                "weights, tokenizer)"
-            )
-        self._model_folders = (self.folder,)
+        self.folder = find_folder(folder)
         self.settings = dict(settings)
         self.batch_tokens = whole_number("batch_tokens", batch_tokens, 1)
         self.device = device
@@ -126,8 +127,12 @@ class NeuralEncoder(ABC):
     @cached_property
     def space(self) -> str:
         """Id of the vector space: options that change vectors, and the digest of the files."""
-        identity = json.dumps([self.settings, folder_digest(self._model_folders)], sort_keys=True)
+        identity = json.dumps([self.settings, digest_of_files(self._files())], sort_keys=True)
         return f"{self.name}/{sha256(identity.encode()).hexdigest()[:16]}"
+
+    def _files(self) -> list[Path]:
+        """The files that vectors depend on."""
+        return [*weight_files(self.folder), *(self.folder / name for name in _TOKENIZER_FILES)]
 
     @property
     def description(self) -> str:
@@ -140,7 +145,7 @@ class NeuralEncoder(ABC):
     @cached_property
     def license(self) -> str | None:
         """Licence of the weights, as the folder states it; None where it does not."""
-        return folder_license(self.folder)
+        return read_license(self.folder)
 
     @cached_property
     def tokenizer(self) -> Tokenizer:
@@ -174,8 +179,8 @@ class NeuralEncoder(ABC):
         rows: list[Row] = []
         what = "Encoding queries" if query else "Encoding documents"
         with progress_bar(what, len(texts), show=show_progress) as advance:
-            for begin in range(0, len(texts), _CHUNK):
-                rows += self._chunk(texts[begin : begin + _CHUNK], query, advance)
+            for _, chunk in text_chunks(texts):
+                rows += self._chunk(chunk, query, advance)
         return self._stack(rows)
 
     def _chunk(
@@ -190,11 +195,13 @@ class NeuralEncoder(ABC):
         advance(len(texts) - len(full))
         chosen = [readings[i] for i in full]
         with torch.inference_mode():
-            for batch in batches_of(chosen, self.batch_tokens):
-                made = self.rows_of([chosen[i] for i in batch], query=query)
-                for i, row in zip(batch, made, strict=True):
+            ids = [reading.ids for reading in chosen]
+            for batch in token_batches(ids, batch_tokens=self.batch_tokens):
+                places = batch.rows.tolist()
+                made = self.rows_of([chosen[i] for i in places], query=query)
+                for i, row in zip(places, made, strict=True):
                     rows[full[i]] = row
-                advance(len(batch))
+                advance(len(places))
         return rows
 
     def _stack(self, rows: Sequence[Row]) -> csr_array:
@@ -234,10 +241,7 @@ class NeuralEncoder(ABC):
     @classmethod
     def _saved_options(cls, folder: Path) -> dict[str, Any]:
         file = folder / "encoder.json"
-        try:
-            config = json.loads(file.read_text("utf-8"))
-        except (OSError, ValueError) as error:
-            raise ConfigurationError(f"{file} cannot be read: {error}") from error
+        config = read_json(file)
         if not isinstance(config, dict) or config.get("encoder") != cls.name:
             raise ConfigurationError(f"{file} does not describe a {cls.name} encoder")
         return {**config["options"], "folder": str(folder)}

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+
+from sparseret.encoders.text_batches import token_batches
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -17,7 +19,6 @@ __all__ = [
     "Reading",
     "SpecialTokens",
     "States",
-    "batches_of",
     "layer_states",
     "read_plain",
     "special_tokens",
@@ -81,20 +82,6 @@ def read_plain(ids: Sequence[int], special: SpecialTokens, max_length: int) -> R
     )
 
 
-def batches_of(readings: Sequence[Reading], budget: int) -> Iterator[list[int]]:
-    """Positions of readings in batches of at most ``budget`` padded tokens, longest first.
-
-    Texts of like length stand together, so little is padding. A reading longer than the budget
-    makes a batch of its own.
-    """
-    order = sorted(range(len(readings)), key=lambda i: (-len(readings[i].ids), i))
-    begin = 0
-    while begin < len(order):
-        size = max(1, budget // len(readings[order[begin]].ids))
-        yield order[begin : begin + size]
-        begin += size
-
-
 def token_states(body: Module, readings: Sequence[Reading]) -> States:
     """Last hidden states of a batch; differentiable where gradients are on.
 
@@ -112,21 +99,18 @@ def layer_states(
     import torch
 
     device = next(body.parameters()).device
-    width = max(len(reading.ids) for reading in readings)
-    ids: NDArray[np.int64] = np.zeros((len(readings), width), np.int64)
-    mask = np.zeros_like(ids)
-    for row, reading in enumerate(readings):
-        ids[row, : len(reading.ids)] = reading.ids
-        mask[row, : len(reading.ids)] = 1
+    ids = [reading.ids for reading in readings]
+    batch = next(token_batches(ids, batch_tokens=sys.maxsize))
     inner = any(layer is not None for layer in layers)
     options: dict[str, Any] = {"output_hidden_states": True} if inner else {}
     output = body(
-        input_ids=torch.from_numpy(ids).to(device),
-        attention_mask=torch.from_numpy(mask).to(device),
+        input_ids=torch.from_numpy(batch.input_ids).to(device),
+        attention_mask=torch.from_numpy(batch.attention_mask).to(device),
         **options,
     )
     counts = [len(reading.positions) for reading in readings]
     rows = torch.from_numpy(np.repeat(np.arange(len(readings)), counts)).to(device)
+    places = torch.from_numpy(np.argsort(batch.rows)).to(device)  # of each text in the batch
     flat = [position for reading in readings for position in reading.positions]
     positions = torch.tensor(flat, dtype=torch.int64, device=device)
     chosen = [column for reading in readings for column in reading.columns]
@@ -134,5 +118,5 @@ def layer_states(
     made = []
     for layer in layers:
         states = output.last_hidden_state if layer is None else output.hidden_states[layer]
-        made.append(States(states[rows, positions], rows, columns, len(readings)))
+        made.append(States(states[places[rows], positions], rows, columns, len(readings)))
     return made

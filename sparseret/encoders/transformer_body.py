@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 
 from sparseret.errors import ConfigurationError, MissingExtraError
 
-__all__ = ["Backend", "Decoder", "States", "TorchBody", "TransformerBody", "load_body", "pack"]
+__all__ = ["Backend", "Decoder", "States", "TorchBody", "TransformerBody", "load_body", "pack",
+           "quiet_transformers"]  # fmt: skip
 
 Backend: TypeAlias = Literal["auto", "torch", "onnx"]
 Kind: TypeAlias = Literal["masked", "causal"]
@@ -139,7 +140,7 @@ class TorchBody:
             else transformers.AutoModelForCausalLM
         )
         try:
-            with _quiet_transformers():
+            with quiet_transformers():
                 model = auto.from_pretrained(
                     folder, dtype=torch.float32, local_files_only=True, trust_remote_code=False
                 )
@@ -203,7 +204,7 @@ class TorchBody:
 
 
 @contextmanager
-def _quiet_transformers() -> Iterator[None]:
+def quiet_transformers() -> Iterator[None]:
     """No progress bars of transformers, which no one asked for."""
     from transformers.utils import logging
 

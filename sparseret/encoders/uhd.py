@@ -81,9 +81,7 @@ class UhdModel:
         self.winners = winners
         self.max_length = 256
         named = {str(layer): p for layer, p in zip(layers, projections, strict=True)}
-        self.module: Any = torch.nn.ModuleDict(
-            {"body": body, _HEAD: torch.nn.ModuleDict(named)}
-        )
+        self.module: Any = torch.nn.ModuleDict({"body": body, _HEAD: torch.nn.ModuleDict(named)})
         self.width: int = self.module[_HEAD][str(layers[0])].out_features
 
     @classmethod
@@ -111,8 +109,8 @@ class UhdModel:
         import torch
 
         checkpoint = load_checkpoint(Path(folder))
-        hidden: int = checkpoint.body.get_input_embeddings().embedding_dim  # type: ignore[operator]
-        depth: int = checkpoint.body.config.num_hidden_layers  # type: ignore[assignment,union-attr]
+        hidden: int = checkpoint.body.get_input_embeddings().embedding_dim
+        depth: int = checkpoint.body.config.num_hidden_layers
         layers = _check_layers(layers, depth, width, winners)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
@@ -206,6 +204,9 @@ class UhdEncoder(NeuralEncoder):
         self.width: int = config["width"]
         self.max_length = max_length
 
+    def _files(self) -> list[Path]:
+        return [*super()._files(), self.folder / _FILE]
+
     @cached_property
     def model(self) -> UhdModel:
         """The model, read when it is first needed."""
@@ -262,7 +263,8 @@ def _config(folder: Path) -> Mapping[str, Any]:
 
 
 def _check_layers(layers: Sequence[int], depth: int, width: int, winners: int) -> Sequence[int]:
-    if not layers or sorted(set(layers)) != list(layers) or not 1 <= layers[0] <= layers[-1] <= depth:
+    ascending = bool(layers) and sorted(set(layers)) == list(layers)
+    if not ascending or not 1 <= layers[0] <= layers[-1] <= depth:
         raise ConfigurationError(
             f"layers must be ascending and within 1 to {depth}, got {list(layers)}"
         )

@@ -70,7 +70,7 @@ class UniCoilModel:
         import torch
 
         checkpoint = load_checkpoint(Path(folder))
-        width: int = checkpoint.body.get_input_embeddings().embedding_dim  # type: ignore[operator]
+        width: int = checkpoint.body.get_input_embeddings().embedding_dim
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             projection = torch.nn.Linear(width, 1)
