@@ -18,6 +18,8 @@ ENTRY_POINTS = "sparseret.encoders"
 
 ENCODERS: Mapping[str, str] = {
     "bm25": "sparseret.encoders.bm25:BM25Encoder",
+    "inference-free": "sparseret.encoders.inference_free:InferenceFreeEncoder",
+    "splade": "sparseret.encoders.splade:SpladeEncoder",
 }
 """Built-in encoders: name -> "module:Class"."""
 

@@ -102,9 +102,7 @@ class VocabularyHead:
         """
         return self._pool(hidden, offsets, threshold, sums=True)
 
-    def _pool(
-        self, hidden: Any, offsets: Any, threshold: float, *, sums: bool
-    ) -> PooledRows:
+    def _pool(self, hidden: Any, offsets: Any, threshold: float, *, sums: bool) -> PooledRows:
         if not 0 <= threshold < math.inf:
             raise ConfigurationError(f"threshold {threshold}: must be 0 or larger, and finite")
         states = _matrix(hidden, "hidden")
