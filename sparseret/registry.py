@@ -18,11 +18,13 @@ ENTRY_POINTS = "sparseret.encoders"
 
 ENCODERS: Mapping[str, str] = {
     "bm25": "sparseret.encoders.bm25:BM25Encoder",
-    "unicoil": "sparseret.encoders.unicoil:UniCoilEncoder",
-    "deepimpact": "sparseret.encoders.deepimpact:DeepImpactEncoder",
     "causal-lm": "sparseret.encoders.causal_lm:CausalSpladeEncoder",
+    "deepimpact": "sparseret.encoders.deepimpact:DeepImpactEncoder",
+    "inference-free": "sparseret.encoders.inference_free:InferenceFreeEncoder",
     "promptreps": "sparseret.encoders.promptreps:PromptRepsEncoder",
+    "splade": "sparseret.encoders.splade:SpladeEncoder",
     "uhd": "sparseret.encoders.uhd:UhdEncoder",
+    "unicoil": "sparseret.encoders.unicoil:UniCoilEncoder",
 }
 """Built-in encoders: name -> "module:Class"."""
 

@@ -105,9 +105,11 @@ class NeuralEncoder(ABC):
 
     @property
     def options(self) -> dict[str, Any]:
-        """Constructor options as JSON values (:func:`sparseret.registry.load_encoder`)."""
-        own = {"batch_tokens": self.batch_tokens, "device": self.device}
-        return {"folder": str(self.folder), **self.settings, **own}
+        """Constructor options as JSON values (:func:`sparseret.registry.load_encoder`).
+
+        What says how to run and changes no vector, ``batch_tokens`` and ``device``, is no part.
+        """
+        return {"folder": str(self.folder), **self.settings}
 
     @classmethod
     def from_options(cls, options: Mapping[str, Any]) -> Self:

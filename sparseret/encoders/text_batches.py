@@ -19,11 +19,13 @@ from sparseret.errors import ConfigurationError, MissingExtraError
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-__all__ = ["TextTokenizer", "TokenBatch", "Windows", "load_tokenizer", "text_chunks",
+__all__ = ["TextTokenizer", "TokenBatch", "Windows", "load_tokenizer",
+           "longest_input", "resolve_length", "text_chunks",
            "token_batches"]  # fmt: skip
 
 _CHUNK_TEXTS = 1000
 _CHUNK_CHARACTERS = 2**22
+_DEFAULT_LENGTH = 256
 _UNLIMITED = 10**6
 """Tokenizers without a limit declare one of 10^30 or so."""
 
@@ -75,14 +77,7 @@ class TextTokenizer:
         special_tokens: bool = True,
     ) -> None:
         self.tokenizer = load_tokenizer(folder)
-        limit = _longest(folder)
-        if max_length is None:
-            max_length = min(256, limit)
-        if max_length > limit:
-            raise ConfigurationError(
-                f"max_length {max_length} is above {limit}, the most that {folder} takes"
-            )
-        self.max_length = max_length
+        self.max_length = max_length = resolve_length(folder, max_length)
         self.windows = windows
         self.special_tokens = special_tokens
         added = self.tokenizer.num_special_tokens_to_add(is_pair=False) if special_tokens else 0
@@ -151,16 +146,33 @@ def load_tokenizer(folder: Path) -> Tokenizer:
         raise
 
 
-def _longest(folder: Path) -> int:
+def longest_input(folder: Path) -> int:
     """Most tokens a model takes, by its tokenizer's settings and its position embeddings."""
-    limits = [_UNLIMITED]
+    limit = _UNLIMITED
     for name, key in (("tokenizer_config.json", "model_max_length"),
                       ("config.json", "max_position_embeddings")):  # fmt: skip
         if (folder / name).exists():
             value = read_json(folder / name).get(key)
             if isinstance(value, (int, float)) and value > 0:
-                limits.append(int(value))
-    return min(limits)
+                limit = int(min(limit, value))
+    return limit
+
+
+def resolve_length(folder: Path, max_length: int | None) -> int:
+    """Tokens that are read of a text: 256 or what a model takes at most, unless told.
+
+    Raises:
+        ConfigurationError: ``max_length`` is above what the model takes.
+    """
+    limit = longest_input(folder)
+    if max_length is None:
+        return min(_DEFAULT_LENGTH, limit)
+    if type(max_length) is not int or not 1 <= max_length <= limit:
+        raise ConfigurationError(
+            f"max_length must be a whole number from 1 to {limit}, the most that {folder} takes; "
+            f"got {max_length!r}"
+        )
+    return max_length
 
 
 def text_chunks(texts: Sequence[str]) -> Iterator[tuple[int, Sequence[str]]]:
