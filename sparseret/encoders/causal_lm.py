@@ -26,6 +26,7 @@ from sparseret.encoders.checkpoints import load_tokenizer
 from sparseret.encoders.model_folder import find_folder
 from sparseret.encoders.neural import NeuralEncoder, Row, token_text, whole_number
 from sparseret.encoders.reading import Reading, SpecialTokens, special_tokens, token_states
+from sparseret.encoders.saved_folder import saved_name
 from sparseret.errors import MissingExtraError
 
 if TYPE_CHECKING:
@@ -165,6 +166,9 @@ class CausalSpladeEncoder(NeuralEncoder):
         }
         super().__init__(folder, settings, batch_tokens=batch_tokens, device=device)
         self.adapter = None if adapter is None else find_folder(adapter)
+        self._given_adapter = (
+            None if adapter is None or self.adapter is None else saved_name(adapter, self.adapter)
+        )
         self.echo = bool(echo)
         self.max_length = max_length
         self.top_k = top_k
@@ -173,8 +177,7 @@ class CausalSpladeEncoder(NeuralEncoder):
     @property
     def options(self) -> dict[str, Any]:
         """Constructor options as JSON values (:func:`sparseret.registry.load_encoder`)."""
-        adapter = None if self.adapter is None else str(self.adapter)
-        return {**super().options, "adapter": adapter}
+        return {**super().options, "adapter": self._given_adapter}
 
     def _files(self) -> list[Path]:
         files = super()._files()

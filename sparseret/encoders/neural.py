@@ -6,7 +6,6 @@ A method says how a text is read (:meth:`NeuralEncoder.read`) and what a batch o
 
 from __future__ import annotations
 
-import inspect
 import json
 import shutil
 from abc import ABC, abstractmethod
@@ -26,11 +25,11 @@ from sparseret.encoders.checkpoints import load_tokenizer
 from sparseret.encoders.model_folder import (
     digest_of_files,
     find_folder,
-    read_json,
     read_license,
     weight_files,
 )
 from sparseret.encoders.reading import Reading, SpecialTokens, special_tokens
+from sparseret.encoders.saved_folder import known_options, read_saved, saved_name
 from sparseret.encoders.text_batches import text_chunks, token_batches
 from sparseret.errors import ConfigurationError
 from sparseret.progress import progress_bar
@@ -77,6 +76,7 @@ class NeuralEncoder(ABC):
         self, folder: str | Path, settings: Mapping[str, Any], *, batch_tokens: int, device: str
     ) -> None:
         self.folder = find_folder(folder)
+        self._given = saved_name(folder, self.folder)
         self.settings = dict(settings)
         self.batch_tokens = whole_number("batch_tokens", batch_tokens, 1)
         self.device = device
@@ -109,22 +109,12 @@ class NeuralEncoder(ABC):
 
         What says how to run and changes no vector, ``batch_tokens`` and ``device``, is no part.
         """
-        return {"folder": str(self.folder), **self.settings}
+        return {"folder": self._given, **self.settings}
 
     @classmethod
     def from_options(cls, options: Mapping[str, Any]) -> Self:
         """Undo :attr:`options`. Raises ConfigurationError for an unknown or missing one."""
-        parameters = inspect.signature(cls).parameters
-        known = [name for name in parameters if name != "expand"]
-        if unknown := sorted(options.keys() - set(known)):
-            raise ConfigurationError(
-                f"{cls.name} has no option {unknown[0]!r}; it has {', '.join(known)}"
-            )
-        if "folder" not in options:
-            raise ConfigurationError(
-                f"{cls.name} needs the folder of a model as its option 'folder'"
-            )
-        return cls(**options)
+        return cls(**known_options(cls, options))
 
     @cached_property
     def space(self) -> str:
@@ -242,11 +232,7 @@ class NeuralEncoder(ABC):
 
     @classmethod
     def _saved_options(cls, folder: Path) -> dict[str, Any]:
-        file = folder / "encoder.json"
-        config = read_json(file)
-        if not isinstance(config, dict) or config.get("encoder") != cls.name:
-            raise ConfigurationError(f"{file} does not describe a {cls.name} encoder")
-        return {**config["options"], "folder": str(folder)}
+        return read_saved(folder, cls.name)
 
 
 def whole_number(name: str, value: object, least: int) -> int:

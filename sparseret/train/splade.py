@@ -4,8 +4,9 @@ With L_ij the logit of vocabulary entry j at token i, special tokens included::
 
     w_j = log(1 + ReLU(max over i of L_ij))
 
-Formal, Lassance, Piwowarski and Clinchant, "SPLADE v2", 2021. What :meth:`TrainableSplade.save` writes
-is a plain transformers folder, which the encoder ``splade`` reads.
+Formal, Lassance, Piwowarski and Clinchant, "SPLADE v2", 2021. What
+:meth:`TrainableSplade.save` writes is a plain transformers folder, which the encoder ``splade``
+reads.
 """
 
 from __future__ import annotations
