@@ -27,6 +27,7 @@ from sparseret.encoders.model_folder import find_folder
 from sparseret.encoders.neural import NeuralEncoder, Row, token_text, whole_number
 from sparseret.encoders.reading import Reading, SpecialTokens, special_tokens, token_states
 from sparseret.encoders.saved_folder import saved_name
+from sparseret.encoders.transformer_body import quiet_transformers
 from sparseret.errors import MissingExtraError
 
 if TYPE_CHECKING:
@@ -45,19 +46,34 @@ class CausalSpladeModel:
         model: the language model.
         tokenizer: its tokenizer.
         echo: whether texts are given twice.
+        top_k: most weights that a text keeps, None for all. It bounds vectors from the first step
+            on, where a regulariser would have to press them down first.
     """
 
-    def __init__(self, model: CausalModel, tokenizer: Tokenizer, *, echo: bool = True) -> None:
+    def __init__(
+        self,
+        model: CausalModel,
+        tokenizer: Tokenizer,
+        *,
+        echo: bool = True,
+        top_k: int | None = None,
+    ) -> None:
         self.model = model
         self.tokenizer = tokenizer
         self.special = special_tokens(tokenizer)
         self.echo = echo
+        self.top_k = top_k
         self.max_length = 128
         self.module: Any = model.module
 
     @classmethod
     def load(
-        cls, folder: str | Path, *, adapter: str | Path | None = None, echo: bool = True
+        cls,
+        folder: str | Path,
+        *,
+        adapter: str | Path | None = None,
+        echo: bool = True,
+        top_k: int | None = None,
     ) -> CausalSpladeModel:
         """Read any transformers causal language model, and LoRA weights to be merged into it.
 
@@ -67,7 +83,8 @@ class CausalSpladeModel:
         """
         folder = Path(folder)
         adapter = None if adapter is None else Path(adapter)
-        return cls(load_causal_model(folder, adapter=adapter), load_tokenizer(folder), echo=echo)
+        model = load_causal_model(folder, adapter=adapter)
+        return cls(model, load_tokenizer(folder), echo=echo, top_k=top_k)
 
     def add_lora(
         self, *, rank: int = 16, alpha: int = 8, dropout: float = 0.1, seed: int = 0
@@ -99,7 +116,8 @@ class CausalSpladeModel:
         plain = self.module
         if plain is not self.model.module:
             plain = deepcopy(plain).merge_and_unload()
-        plain.save_pretrained(folder)
+        with quiet_transformers():
+            plain.save_pretrained(folder)
         self.tokenizer.save(str(Path(folder) / "tokenizer.json"))
 
     def save_adapter(self, folder: str | Path) -> None:
@@ -109,7 +127,11 @@ class CausalSpladeModel:
     def weights(self, readings: Sequence[Reading]) -> Tensor:
         """Vectors of a batch, shape (n, vocabulary), differentiable."""
         states = token_states(self.model.body, readings)
-        return self.model.largest_logits(states).relu().log1p()
+        weights = self.model.largest_logits(states).relu().log1p()
+        if self.top_k is None or self.top_k >= weights.shape[1]:
+            return weights
+        best, at = weights.topk(self.top_k, dim=1)
+        return weights.new_zeros(weights.shape).scatter(1, at, best)
 
     def represent(self, queries: Sequence[str], documents: Sequence[str]) -> tuple[Tensor, Tensor]:
         """Vectors over the vocabulary (:class:`sparseret.train.loop.Trainable`)."""
@@ -191,7 +213,7 @@ class CausalSpladeEncoder(NeuralEncoder):
         model = load_causal_model(
             self.folder, adapter=self.adapter, dtype=self.dtype, device=self.device
         )
-        return CausalSpladeModel(model, self.tokenizer, echo=self.echo)
+        return CausalSpladeModel(model, self.tokenizer, echo=self.echo, top_k=self.top_k)
 
     @cached_property
     def dim(self) -> int:
@@ -210,8 +232,11 @@ class CausalSpladeEncoder(NeuralEncoder):
 
     def rows_of(self, readings: Sequence[Reading], *, query: bool) -> list[Row]:  # noqa: ARG002
         """The positive weights, or the largest of them."""
-        weights = self.model.weights(readings).float().cpu().numpy()
-        return [sparse_row(row, self.top_k) for row in weights]
+        made = []
+        for weights in self.model.weights(readings).float().cpu().numpy():
+            columns = np.flatnonzero(weights)
+            made.append(Row(columns.astype(np.int32), weights[columns]))
+        return made
 
     def save(self, path: str | Path) -> None:
         """Copy the files of model and adapter to a folder, with the options in encoder.json."""
@@ -238,12 +263,3 @@ def read_echo(
     whole = [*special.before, *copies]
     positions = list(range(begin, begin + len(text)))
     return Reading(whole or [0], positions, [], truncated=len(text) < len(ids))
-
-
-def sparse_row(weights: np.ndarray[Any, np.dtype[np.float32]], top_k: int | None) -> Row:
-    """The positive values of a dense vector, at most the ``top_k`` largest of them."""
-    columns = np.flatnonzero(weights > 0)
-    if top_k is not None and len(columns) > top_k:
-        order = np.argsort(-weights[columns], kind="stable")[:top_k]
-        columns = np.sort(columns[order])
-    return Row(columns.astype(np.int32), weights[columns])
