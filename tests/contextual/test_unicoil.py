@@ -168,7 +168,7 @@ def test_a_folder_with_other_weights_says_so(folder: Path, tmp_path: Path) -> No
     config = json.loads((folder / "config.json").read_text("utf-8"))
     config["num_hidden_layers"] = 3
     (tmp_path / "config.json").write_text(json.dumps(config), "utf-8")
-    with pytest.raises(ConfigurationError, match="the weights lack 'encoder.layer.2"):
+    with pytest.raises(ConfigurationError, match=r"the weights lack 'encoder\.layer\.2"):
         UniCoilEncoder(tmp_path).encode_queries(["heat"])
 
 
