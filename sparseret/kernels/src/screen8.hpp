@@ -92,42 +92,60 @@ __attribute__((target("avx2"))) void screen_avx2(const std::uint8_t* rows, const
     }
 }
 
+#define SPARSERET_VNNI __attribute__((target("avx512f,avx512vnni"), always_inline)) inline
+
+// The sums of R rows: a structure in a structure, for GCC keeps an array of them in memory.
+template <std::size_t R>
+struct VnniSums {
+    __m512i low, high;
+    VnniSums<R - 1> rest;
+
+    SPARSERET_VNNI void start(__m512i low_, __m512i high_) {
+        low = low_;
+        high = high_;
+        rest.start(low_, high_);
+    }
+    SPARSERET_VNNI void add(const std::uint8_t* rows, __m512i columns0, __m512i columns1) {
+        std::int32_t four;
+        std::memcpy(&four, rows, 4);
+        const __m512i row = _mm512_set1_epi32(four);
+        // For the intrinsic, GCC copies every sum twice each time, which halves the speed.
+        asm("vpdpbusd %2, %1, %0" : "+v"(low) : "v"(row), "v"(columns0));
+        asm("vpdpbusd %2, %1, %0" : "+v"(high) : "v"(row), "v"(columns1));
+        rest.add(rows + 4, columns0, columns1);
+    }
+    SPARSERET_VNNI void finish(const float* scales, float* out, __m512& best0, __m512& best1) {
+        const __m512 scale = _mm512_set1_ps(*scales);
+        const __m512 first = _mm512_mul_ps(_mm512_cvtepi32_ps(low), scale);
+        const __m512 second = _mm512_mul_ps(_mm512_cvtepi32_ps(high), scale);
+        _mm512_storeu_ps(out, first);
+        _mm512_storeu_ps(out + 16, second);
+        best0 = _mm512_max_ps(best0, first);
+        best1 = _mm512_max_ps(best1, second);
+        rest.finish(scales + 1, out + kTile, best0, best1);
+    }
+};
+template <>
+struct VnniSums<0> {
+    SPARSERET_VNNI void start(__m512i, __m512i) {}
+    SPARSERET_VNNI void add(const std::uint8_t*, __m512i, __m512i) {}
+    SPARSERET_VNNI void finish(const float*, float*, __m512&, __m512&) {}
+};
+
 template <std::size_t R>
 __attribute__((target("avx512f,avx512vnni"))) void screen_vnni(
     const std::uint8_t* rows, const std::int8_t* tile, std::size_t groups, const std::int32_t* init,
     const float* scales, float* out, float* best) {
-    const __m512i start0 = _mm512_loadu_si512(init), start1 = _mm512_loadu_si512(init + 16);
-    __m512i sums[R][2];
-#pragma GCC unroll 12
-    for (std::size_t r = 0; r < R; ++r) {
-        sums[r][0] = start0;
-        sums[r][1] = start1;
-    }
-    for (std::size_t g = 0; g < groups; ++g, rows += 4 * R, tile += 4 * kTile) {
-        const __m512i low = _mm512_load_si512(tile), high = _mm512_load_si512(tile + 64);
-#pragma GCC unroll 12
-        for (std::size_t r = 0; r < R; ++r) {
-            std::int32_t four;
-            std::memcpy(&four, rows + 4 * r, 4);
-            const __m512i row = _mm512_set1_epi32(four);
-            sums[r][0] = _mm512_dpbusd_epi32(sums[r][0], row, low);
-            sums[r][1] = _mm512_dpbusd_epi32(sums[r][1], row, high);
-        }
-    }
+    VnniSums<R> sums;
+    sums.start(_mm512_loadu_si512(init), _mm512_loadu_si512(init + 16));
+    for (std::size_t g = 0; g < groups; ++g, rows += 4 * R, tile += 4 * kTile)
+        sums.add(rows, _mm512_load_si512(tile), _mm512_load_si512(tile + 64));
     __m512 best0 = _mm512_loadu_ps(best), best1 = _mm512_loadu_ps(best + 16);
-#pragma GCC unroll 12
-    for (std::size_t r = 0; r < R; ++r) {
-        const __m512 scale = _mm512_set1_ps(scales[r]);
-        const __m512 low = _mm512_mul_ps(_mm512_cvtepi32_ps(sums[r][0]), scale);
-        const __m512 high = _mm512_mul_ps(_mm512_cvtepi32_ps(sums[r][1]), scale);
-        _mm512_storeu_ps(out + r * kTile, low);
-        _mm512_storeu_ps(out + r * kTile + 16, high);
-        best0 = _mm512_max_ps(best0, low);
-        best1 = _mm512_max_ps(best1, high);
-    }
+    sums.finish(scales, out, best0, best1);
     _mm512_storeu_ps(best, best0);
     _mm512_storeu_ps(best + 16, best1);
 }
+#undef SPARSERET_VNNI
 #endif
 
 // One function for each number of rows, 1 to kBlockRows; entry 0 is that of one row.
