@@ -16,7 +16,7 @@ from sparseret.encoders.model_folder import (
     model_digest,
     weight_files,
 )
-from sparseret.encoders.transformer_body import BODY_FILE, Decoder, Kind, TorchBody
+from sparseret.encoders.transformer_body import BODY_FILE, Decoder, TorchBody
 from sparseret.errors import ConfigurationError, MissingExtraError
 
 __all__ = ["OnnxBody", "export_onnx"]
@@ -24,14 +24,13 @@ __all__ = ["OnnxBody", "export_onnx"]
 _BESIDE = ("config.json", "tokenizer.json", "tokenizer_config.json", "README.md", "LICENSE")
 
 
-def export_onnx(folder: Path, out: Path | None = None, *, kind: Kind = "masked") -> Path:
+def export_onnx(folder: Path, out: Path | None = None) -> Path:
     """Write the body of a model as ``model-body.onnx``, and its decoder beside it.
 
     Args:
         folder: a transformers folder.
         out: where to; by default the folder itself. Another folder gets the tokenizer, too, and
             can then be used without the original.
-        kind: a masked or a causal language model.
 
     Returns:
         The folder that was written to.
@@ -40,7 +39,7 @@ def export_onnx(folder: Path, out: Path | None = None, *, kind: Kind = "masked")
         ConfigurationError: no model that can be cut.
         MissingExtraError: torch, transformers or onnx is not installed.
     """
-    body = TorchBody(folder, kind=kind)
+    body = TorchBody(folder)
     import torch
     from safetensors.numpy import save_file
 

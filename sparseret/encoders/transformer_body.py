@@ -1,4 +1,4 @@
-"""A language model cut in two before its decoder: the body, and the decoder's matrix.
+"""A masked language model cut in two before its decoder: the body, and the decoder's matrix.
 
 The body makes states, (n, length) token ids to (n, length, width) floats; logits would be
 ``states @ decoder.weight.T + decoder.bias``, (n, length, vocabulary) floats, which are never made
@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Protocol, TypeAlias, get_args
+from typing import Literal, NamedTuple, Protocol, TypeAlias, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +24,6 @@ __all__ = ["Backend", "Decoder", "States", "TorchBody", "TransformerBody", "load
            "quiet_transformers"]  # fmt: skip
 
 Backend: TypeAlias = Literal["auto", "torch", "onnx"]
-Kind: TypeAlias = Literal["masked", "causal"]
 
 BODY_FILE = "model-body.onnx"
 """Name of an exported body in a model's folder (:mod:`sparseret.encoders.onnx_body`)."""
@@ -68,7 +67,6 @@ def load_body(
     folder: Path,
     *,
     backend: Backend = "auto",
-    kind: Kind = "masked",
     device: str = "cpu",
     threads: int | None = None,
 ) -> TransformerBody:
@@ -78,7 +76,6 @@ def load_body(
         folder: a transformers folder.
         backend: "onnx" needs an exported body there and no torch; "auto" takes it where there is
             one and ONNX Runtime is installed, and torch otherwise.
-        kind: a masked or a causal language model.
         device: of torch, such as "cuda".
         threads: of ONNX Runtime, None for one per core. torch has a setting of its own,
             ``torch.set_num_threads``.
@@ -100,7 +97,7 @@ def load_body(
         from sparseret.encoders.onnx_body import OnnxBody
 
         return OnnxBody(folder, threads=threads)
-    return TorchBody(folder, kind=kind, device=device)
+    return TorchBody(folder, device=device)
 
 
 def pack(states: NDArray[np.float32], attention_mask: NDArray[np.int64]) -> States:
@@ -119,7 +116,6 @@ class TorchBody:
     Args:
         folder: a transformers folder with ``model.safetensors`` or ``pytorch_model.bin``; only
             tensors are read from the latter, and no code of the folder is run.
-        kind: a masked or a causal language model.
         device: as torch names it.
 
     Raises:
@@ -127,25 +123,20 @@ class TorchBody:
         MissingExtraError: torch or transformers is not installed.
     """
 
-    def __init__(self, folder: Path, *, kind: Kind = "masked", device: str = "cpu") -> None:
+    def __init__(self, folder: Path, *, device: str = "cpu") -> None:
         try:
             import torch
             import transformers
         except ImportError as error:
             package = (error.name or "torch").partition(".")[0]
             raise MissingExtraError(package, "neural", f"running {folder} in torch") from error
-        auto: Any = (
-            transformers.AutoModelForMaskedLM
-            if kind == "masked"
-            else transformers.AutoModelForCausalLM
-        )
         try:
             with quiet_transformers():
-                model = auto.from_pretrained(
+                model = transformers.AutoModelForMaskedLM.from_pretrained(
                     folder, dtype=torch.float32, local_files_only=True, trust_remote_code=False
                 )
         except (OSError, ValueError, KeyError) as error:
-            raise ConfigurationError(f"{folder} holds no {kind} language model: {error}") from error
+            raise ConfigurationError(f"{folder} holds no masked language model: {error}") from error
         self._torch = torch
         self._device = device
         self.model = model.eval().to(device)
@@ -160,9 +151,8 @@ class TorchBody:
             raise ConfigurationError(
                 f"{folder}: {type(model).__name__} has no output embeddings to cut it at"
             )
-        probe = torch.arange(4, device=self._device)[None] % output.weight.shape[0]
-        with torch.inference_mode():
-            logits = model(input_ids=probe).logits[0].float().cpu().numpy()
+        probe = np.arange(4)[None] % output.weight.shape[0]
+        logits = self.states(probe, np.ones_like(probe))[0]
         for parent in model.modules():
             for name, child in parent.named_children():
                 if child is output:
@@ -175,11 +165,14 @@ class TorchBody:
             if bias is None
             else np.ascontiguousarray(bias.detach().float().cpu().numpy()),
         )
-        with torch.inference_mode():
-            states = model(input_ids=probe).logits[0].float().cpu().numpy()
-        if states.shape[-1] != weight.shape[1]:
-            raise ConfigurationError(f"{folder}: {type(model).__name__} cannot be cut")
-        apart = np.abs(states @ decoder.weight.T + decoder.bias - logits).max()
+        try:
+            states = self.states(probe, np.ones_like(probe))[0]
+            again = states @ decoder.weight.T + decoder.bias
+        except (AttributeError, RuntimeError, ValueError) as error:  # it does more than call it
+            raise ConfigurationError(
+                f"{folder}: {type(model).__name__} cannot be cut before its decoder: {error}"
+            ) from error
+        apart = np.abs(again - logits).max()
         if not apart <= _CLOSE * max(1.0, float(np.abs(logits).max())):
             raise ConfigurationError(
                 f"{folder}: the logits of {type(model).__name__} are not a product of its states "
@@ -193,11 +186,9 @@ class TorchBody:
         """States that enter the decoder, shape (n, length, width)."""
         torch = self._torch
         with torch.inference_mode():
-            # Without a mask attention is faster, and a mask of ones changes nothing.
-            mask = None if attention_mask.all() else torch.from_numpy(attention_mask)
             made = self.model(
                 input_ids=torch.from_numpy(input_ids).to(self._device),
-                attention_mask=None if mask is None else mask.to(self._device),
+                attention_mask=torch.from_numpy(attention_mask).to(self._device),
             ).logits
         states: NDArray[np.float32] = made.float().cpu().numpy()
         return states

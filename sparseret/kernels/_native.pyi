@@ -47,6 +47,19 @@ class ImpactBuilder:
     ) -> NDArray[np.uint16]: ...
     def finish(self) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]: ...
 
+class VocabularyHead:
+    def __init__(
+        self, weight: NDArray[np.float32], bias: NDArray[np.float32], exact: bool
+    ) -> None: ...
+    def pool(
+        self,
+        hidden: NDArray[np.float32],
+        offsets: NDArray[np.int64],
+        log_sum: bool,
+        threshold: float,
+        n_threads: int,
+    ) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.float32]]: ...
+
 def search(
     segments: list[Segment | ImpactSegment],
     allowed: list[NDArray[np.uint64] | None],

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "bind_build.hpp"
+#include "bind_head.hpp"
 #include "bind_search.hpp"
 #include "codebook.hpp"
 #include "count_terms.hpp"
@@ -147,6 +148,10 @@ NB_MODULE(_native, m) {
         .def(nb::init<In<float>, unsigned>(), "column_max"_a, "window_bits"_a)
         .def("add", &ImpactBuilder::add, "row_ptr"_a, "ranks"_a, "weights"_a, "n_threads"_a)
         .def("finish", &ImpactBuilder::finish);
+    nb::class_<VocabularyHead>(m, "VocabularyHead")
+        .def(nb::init<In<float>, In<float>, bool>(), "weight"_a, "bias"_a, "exact"_a)
+        .def("pool", &VocabularyHead::pool, "hidden"_a, "offsets"_a, "log_sum"_a, "threshold"_a,
+             "n_threads"_a);
     m.def("rank_columns", &rank_columns, "columns"_a, "values"_a);
     m.def("search", &search, "segments"_a, "allowed"_a, "begin"_a, "end"_a, "indptr"_a,
           "columns"_a, "values"_a, "k"_a, "cut"_a, "candidates"_a, "n_threads"_a);
