@@ -11,12 +11,17 @@ import pytest
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 TESTED = {
+    "causal_lm.py",
+    "deepimpact.py",
     "evaluate.py",
     "explain.py",
     "filter.py",
     "index_a_folder.py",
     "own_vectors.py",
+    "promptreps.py",
     "rag_prompt.py",
+    "uhd.py",
+    "unicoil.py",
 }
 
 
@@ -121,3 +126,58 @@ def test_index_a_folder_follows_the_folder(tmp_path: Path) -> None:
 def test_index_a_folder_on_the_documentation() -> None:
     output = run("index_a_folder.py")
     assert "storage.md" in output.splitlines()[1]
+
+
+@pytest.fixture
+def neural() -> None:
+    """Skips where the extra "neural" is not installed."""
+    pytest.importorskip("torch", reason="torch is not installed (sparseret[neural])")
+    pytest.importorskip("transformers", reason="transformers is not installed (sparseret[neural])")
+
+
+@pytest.mark.usefixtures("neural")
+def test_unicoil() -> None:
+    output = run("unicoil.py")
+    first, last = map(float, re.findall(r"loss ([\d.]+) in the first step, ([\d.]+) in", output)[0])
+    assert last < first
+    weights = [int(weight) for weight in re.findall(r"^ +(\d+)  \S+$", output, re.M)]
+    assert weights == sorted(weights, reverse=True)
+    assert all(1 <= weight <= 255 for weight in weights)
+    assert len(re.findall(r"^ +\d+ +\d+  \w+", output, re.M)) == 3
+
+
+@pytest.mark.usefixtures("neural")
+def test_deepimpact() -> None:
+    assert run("deepimpact.py").splitlines() == [
+        "airscrew: 1",
+        "supersonic plate: 3",
+        "conductivity: 2",
+    ]
+
+
+@pytest.mark.usefixtures("neural")
+def test_causal_lm() -> None:
+    output = run("causal_lm.py")
+    assert "the model reads: Heat in composite slabs. Heat in composite slabs." in output
+    assert len(re.findall(r"^  (?:\S+ \d\.\d\d *){8}$", output, re.M)) == 2
+
+
+@pytest.mark.usefixtures("neural")
+def test_promptreps() -> None:
+    lines = run("promptreps.py").splitlines()
+    assert [line.split()[0] for line in lines] == ["sparse"] * 2 + ["dense"] * 2 + ["hybrid"] * 2
+    scores = [[float(score) for score in line.split()[-3:]] for line in lines]
+    for sparse, dense, hybrid in zip(scores[:2], scores[2:4], scores[4:], strict=True):
+        assert max(sparse) > 0
+        assert max(dense) <= 1
+        assert max(hybrid) <= 1
+
+
+@pytest.mark.usefixtures("neural")
+def test_uhd() -> None:
+    output = run("uhd.py")
+    of_query = int(re.findall(r"buckets, (\d+) of the query", output)[0])
+    found, shared = re.findall(r"document (\d+) shares (\d+) of them", output)[0]
+    assert found == "5"
+    assert of_query / 2 < int(shared) <= of_query
+    assert "layer 1 #" in output

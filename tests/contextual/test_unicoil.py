@@ -202,9 +202,7 @@ def test_an_expansion_never_crowds_out_the_text(folder: Path) -> None:
     assert len(reading.positions) == 17  # 13 of the text, a fifth of 20 of the expansion
 
 
-def test_an_index_with_expansion_is_searched_without_the_hook(
-    folder: Path, tmp_path: Path
-) -> None:
+def test_an_index_with_expansion_is_searched_without_the_hook(folder: Path, tmp_path: Path) -> None:
     documents = [Document("1", "heat flow"), Document("2", "wing")]
     with Retriever.create(tmp_path / "x", UniCoilEncoder(folder, expand=shout)) as retriever:
         retriever.add(documents)
