@@ -22,7 +22,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from typing_extensions import Self
 
 from sparseret.documents import Document
 from sparseret.encoders.checkpoints import load_checkpoint, load_linear, save_checkpoint
@@ -40,6 +39,7 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
     from torch import Tensor
     from torch.nn import Module
+    from typing_extensions import Self
 
 __all__ = ["DeepImpactEncoder", "DeepImpactModel"]
 

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from typing_extensions import Self
 
 from sparseret import vectors
 from sparseret.documents import Document
@@ -37,6 +36,7 @@ from sparseret.progress import progress_bar
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
     from tokenizers import Tokenizer
+    from typing_extensions import Self
 
 __all__ = ["Expansion", "NeuralEncoder", "Row", "token_text", "whole_number"]
 

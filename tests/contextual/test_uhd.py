@@ -137,3 +137,28 @@ def test_impossible_models(masked_lm: Path, options: dict[str, Any], message: st
 def test_a_folder_without_settings_says_so(masked_lm: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"uhd\.json: no such file"):
         UhdEncoder(masked_lm)
+
+
+def test_training_beats_the_untrained_model(
+    material: Material, tmp_path: Path, torch_needed: None
+) -> None:
+    """On queries that it was not trained on, by a paired test."""
+    from sparseret.eval.significance import compare
+    from sparseret.train.loop import TrainingSettings, train_pairs
+    from sparseret.train.scratch import new_masked_lm
+
+    texts = [document.content for document in material.documents]
+    body = new_masked_lm(tmp_path / "body", texts, vocabulary=2000, hidden=64, layers=1)
+    model = UhdModel.start(body, layers=(1,), width=2048, winners=4)
+    model.max_length = 64
+    model.save(tmp_path / "untrained")
+    settings = TrainingSettings(steps=200, learning_rate=3e-3, scale=0.4)
+    train_pairs(model, material.pairs, settings)
+    model.save(tmp_path / "trained")
+    trained = UhdEncoder(tmp_path / "trained", max_length=128)
+    after = material.rate(trained, tmp_path / "after.idx")
+    untrained = UhdEncoder(tmp_path / "untrained", max_length=128)
+    before = material.rate(untrained, tmp_path / "before.idx")
+    result = compare(after, before, "nDCG@10")
+    assert result.difference > 0.05
+    assert result.p_randomisation < 0.01
