@@ -6,6 +6,7 @@ collections, languages without a model, tests and examples that must run anywher
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 __all__ = ["new_causal_lm", "new_masked_lm"]
 
+_SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+
 
 def new_masked_lm(
     folder: str | Path,
@@ -31,11 +34,15 @@ def new_masked_lm(
     max_length: int = 512,
     seed: int = 0,
 ) -> Path:
-    """Write a BERT with random weights and a lower-case WordPiece tokenizer learnt from texts.
+    """Write a BERT with random weights and a lower-case WordPiece tokenizer made from texts.
+
+    Its pieces are the frequent letters of the texts, alone and within words, and then their most
+    frequent words. (The trainer of tokenizers breaks ties by chance, and would make another
+    vocabulary each time.)
 
     Args:
         folder: where to; made if need be.
-        texts: what the tokenizer is learnt from.
+        texts: what the tokenizer is made from.
         vocabulary: most tokens it has.
         hidden: width of the states, a multiple of ``heads``; the inner width is four times that.
         layers: number of layers.
@@ -48,18 +55,21 @@ def new_masked_lm(
     """
     require_neural("making a model")
     import transformers
-    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
     from tokenizers.processors import TemplateProcessing
 
-    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))  # noqa: S106 - no password
-    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
-    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    normalizer = normalizers.BertNormalizer(lowercase=True)
+    pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    counts: Counter[str] = Counter()
+    for text in texts:
+        words = pre_tokenizer.pre_tokenize_str(normalizer.normalize_str(text))
+        counts.update(word for word, _ in words)
+    pieces = _pieces(counts, vocabulary)
+    tokenizer = Tokenizer(models.WordPiece(pieces, unk_token=_SPECIAL[1]))
+    tokenizer.normalizer = normalizer
+    tokenizer.pre_tokenizer = pre_tokenizer
     tokenizer.decoder = decoders.WordPiece()
-    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-    trainer = trainers.WordPieceTrainer(
-        vocab_size=vocabulary, special_tokens=special, show_progress=False
-    )
-    tokenizer.train_from_iterator(texts, trainer)
+    tokenizer.add_special_tokens(list(_SPECIAL))
     tokenizer.post_processor = TemplateProcessing(
         single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
     )
@@ -118,6 +128,23 @@ def new_causal_lm(
         eos_token_id=1,
     )
     return _write(folder, lambda: transformers.LlamaForCausalLM(config), tokenizer, seed)
+
+
+def _pieces(counts: Counter[str], size: int) -> dict[str, int]:
+    """Special tokens, letters for at most half of the vocabulary, and words; ties by alphabet."""
+    letters: Counter[str] = Counter()
+    for word, count in counts.items():
+        for letter in word:
+            letters[letter] += count
+    frequent = sorted(letters, key=lambda letter: (-letters[letter], letter))
+    pieces = dict.fromkeys(_SPECIAL)
+    for letter in frequent[: (size // 2 - len(_SPECIAL)) // 2]:
+        pieces |= {letter: None, f"##{letter}": None}
+    for word in sorted(counts, key=lambda word: (-counts[word], word)):
+        if len(pieces) >= size:
+            break
+        pieces[word] = None
+    return {piece: number for number, piece in enumerate(pieces)}
 
 
 def _write(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -15,6 +15,9 @@ from sparseret.errors import ConfigurationError
 from sparseret.train import losses
 from sparseret.train.loop import TrainingSettings, train_pairs
 from sparseret.train.pairs import Pair, judged_pairs, title_pairs
+
+if TYPE_CHECKING:
+    from tests.contextual.conftest import Material
 
 torch = pytest.importorskip("torch", reason="torch is not installed (sparseret[neural])")
 
@@ -211,3 +214,27 @@ def test_splade_is_trained_and_loads_as_an_encoder(masked_lm: Path, tmp_path: Pa
     np.testing.assert_allclose(encoder.encode_queries(texts).toarray(), queries, atol=1e-4)
     encoded = encoder.encode_documents([pair.positive for pair in pairs])
     np.testing.assert_allclose(encoded.toarray(), documents, atol=1e-4)
+
+
+def test_models_from_nothing_are_the_same_each_time(material: Material, tmp_path: Path) -> None:
+    from sparseret.train.scratch import new_causal_lm, new_masked_lm
+
+    texts = [document.content for document in material.documents[:50]]
+    for make in (new_masked_lm, new_causal_lm):
+        one, other = (tmp_path / f"{make.__name__}{i}" for i in range(2))
+        make(one, texts, vocabulary=500, hidden=16, layers=1)
+        make(other, texts[::-1], vocabulary=500, hidden=16, layers=1)
+        for name in ("model.safetensors", "tokenizer.json"):
+            assert (one / name).read_bytes() == (other / name).read_bytes()
+
+
+def test_a_tokenizer_from_nothing_knows_every_letter(tmp_path: Path, torch_needed: None) -> None:
+    from tokenizers import Tokenizer
+
+    from sparseret.train.scratch import new_masked_lm
+
+    new_masked_lm(tmp_path, ["Flow past a wing"] * 2 + ["été"], vocabulary=80, hidden=16, layers=1)
+    tokenizer = Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
+    assert tokenizer.encode("a wing").tokens == ["[CLS]", "a", "wing", "[SEP]"]
+    assert tokenizer.encode("swag").tokens[1:-1] == ["s", "##w", "##a", "##g"]
+    assert tokenizer.get_vocab_size() <= 80
