@@ -98,6 +98,10 @@ class Rows(NamedTuple):
     indices: Any
     data: Any
 
+    @property
+    def shape(self) -> tuple[int, int]:
+        return len(self.indptr) - 1, 2**31
+
 
 # --- input --------------------------------------------------------------------------------------
 
