@@ -45,7 +45,9 @@ def search_snapshot(
     if threads is not None:
         check_count("threads", threads)
     chosen, mode = _choose_effort(snapshot, k, exact, recall, effort)
-    between, allowed = _selected(snapshot, allow, where)
+    between, allowed = (
+        (None, None) if allow is None and where is None else _selected(snapshot, allow, where)
+    )
     found = snapshot.search(
         queries, k, allow=allowed, between=between, effort=chosen, threads=threads or _CORES
     )
