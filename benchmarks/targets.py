@@ -51,6 +51,10 @@ PROMISES: tuple[Promise, ...] = (
         "no peer is faster at any recall", _RUN, ((VectorReport, searching.fast),)
     ),
     Promise(
+        "top 10: several times as fast as Seismic, SINDI, PISA and BMP",
+        _RUN, ((VectorReport, searching.far_ahead),),
+    ),
+    Promise(
         "top 100, approximate: ≥ 3 × as fast as the fastest peer", _RUN,
         ((VectorReport, searching.fast_for_hundred),),
     ),
@@ -87,6 +91,10 @@ PROMISES: tuple[Promise, ...] = (
     Promise(
         "bytes on disk: ≤ 0.6 × Seismic's for real vectors, 0.8 × for generated ones", _RUN,
         ((VectorReport, building.smaller_than_seismic),),
+    ),
+    Promise(
+        "bytes on disk: no peer's index of equal recall is smaller", _RUN,
+        ((VectorReport, building.smallest_at_equal_recall),),
     ),
     Promise("8.8 million documents within 20 GiB", _SCALE, ((ScaleReport, growing.fits_memory),)),
     Promise(
