@@ -10,9 +10,9 @@ from benchmarks.vectors.records import EXACT, LEVELS, Measured, VectorReport
 from benchmarks.vectors.tables import against_best_peer
 
 __all__ = [
+    "far_ahead",
     "fast",
     "fast_for_hundred",
-    "far_ahead",
     "keeps",
     "keeps_recall",
     "many_results",
@@ -78,7 +78,7 @@ def far_ahead(report: VectorReport) -> Iterator[Target]:
         for m, peer in zip(ours, at, strict=False):
             what = f"{report.corpus.name}: top 10, {_level(lead.level)}, over {lead.peer}'s "
             reached = _level(lead.peer_level)
-            if EXACT == lead.peer_level and EXACT not in peer.levels:
+            if lead.peer_level == EXACT and EXACT not in peer.levels:
                 reached = f"best, recall {peer.recall:.3f}"
             yield at_least(what + reached, peer.best_us / m.mean_us, lead.times)
 
