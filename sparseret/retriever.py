@@ -389,6 +389,13 @@ class Retriever:
         """The encoder in one line."""
         return self.encoder.description
 
+    @property
+    def current_encoder(self) -> Encoder:
+        """The encoder as searches use it: with the vocabulary and statistics of the last commit
+        seen, where it depends on them.
+        """
+        return self._view.encoder
+
     # --- details ----------------------------------------------------------------------------
 
     def _make_view(self) -> _View:

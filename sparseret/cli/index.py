@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sparseret.cli.console import count
+from sparseret.cli.encoders import note_license, note_truncated, resolve_encoder
 from sparseret.cli.options import parse_options, parse_size
 from sparseret.cli.recall import merge_with_progress
 
@@ -65,7 +66,11 @@ def index_command(
     ] = None,
     encoder: Annotated[
         str | None,
-        typer.Option(help="Encoder of a new index.", show_default="bm25"),
+        typer.Option(
+            help="Encoder of a new index: bm25, splade:FOLDER, inference-free:FOLDER or another "
+            "(docs/encoders.md), or auto for the best at hand.",
+            show_default="bm25",
+        ),
     ] = None,
     encoder_option: Annotated[
         list[str] | None,
@@ -168,6 +173,10 @@ def index_command(
 
         sparseret search my.idx "lift of a wing"
 
+    Learned weights, from a folder of a model or the Hugging Face Hub:
+
+        sparseret index corpus.jsonl --encoder splade:my-model
+
     Other parameters and languages:
 
         sparseret index corpus.tsv.gz -O k1=0.9 -O b=0.4 -O language=german
@@ -199,9 +208,12 @@ def index_command(
 
     created = not (out / "catalog.sqlite").exists()
     reduction = _reduction(precision, largest, mass, max_terms)
+    encoder = None if encoder is None else resolve_encoder(encoder)
     retriever = _open(
         out, encoder, parse_options(encoder_option), filter_field or [], order_by, reduction, memory
     )
+    if created and not quiet:
+        note_license(retriever.encoder)
     with _discard_if_empty(retriever, created), retriever:
         before = len(retriever)
         with progress_bar("Indexing", size, show=show, unit="bytes") as advance:
@@ -228,6 +240,7 @@ def index_command(
         total = len(retriever)
     if quiet:
         return
+    note_truncated(retriever.encoder)
     if report.complete_before:
         print(f"{corpus} is in {out} already: nothing to do (--update reads it again)")
     else:
