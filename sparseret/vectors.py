@@ -19,7 +19,7 @@ from sparseret.errors import VectorError
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
-__all__ = ["MAX_DIM", "check", "from_arrays", "is_csr"]
+__all__ = ["MAX_DIM", "check", "from_arrays"]
 
 MAX_DIM = 2**31
 """Largest dimension: columns are int32, so the largest column is ``2**31 - 1``."""
@@ -49,18 +49,6 @@ def _blank(rows: int, dim: int) -> csr_array:
     from scipy.sparse import csr_array
 
     return csr_array((rows, dim), dtype=np.float32)
-
-
-@lru_cache(maxsize=1)
-def _csr_array() -> Any:
-    from scipy.sparse import csr_array
-
-    return csr_array
-
-
-def is_csr(vectors: object) -> TypeGuard[csr_array]:
-    """Whether ``vectors`` is a two-dimensional ``csr_array``, whatever its arrays hold."""
-    return isinstance(vectors, _csr_array()) and len(vectors.shape) == 2
 
 
 def check(vectors: object, *, dim: int | None = None, signed: bool = True) -> csr_array:
@@ -144,8 +132,11 @@ def check(vectors: object, *, dim: int | None = None, signed: bool = True) -> cs
 
 def _is_canonical(vectors: object, dim: int | None, signed: bool) -> TypeGuard[csr_array]:
     """Whether vectors are canonical, but for ``indptr``, which may be int32 as scipy likes it."""
+    from scipy.sparse import csr_array
+
     return (
-        is_csr(vectors)
+        isinstance(vectors, csr_array)
+        and len(vectors.shape) == 2
         and dim in (None, vectors.shape[1])
         and vectors.shape[1] <= MAX_DIM
         and vectors.indptr.dtype in _OFFSETS

@@ -97,6 +97,7 @@ class Rows(NamedTuple):
     indptr: Any
     indices: Any
     data: Any
+    format: str = "csr"
 
     @property
     def shape(self) -> tuple[int, int]:

@@ -49,9 +49,12 @@ class IdTable:
             return [read[i] for i in at.tolist()]
         kept, first = self._kept, self._first
         asked = numbers.tolist()
-        if asked and not first <= min(asked) <= max(asked) < first + self._size:
+        if asked and min(asked) < first:
             return self._read(np.unique(numbers))  # raises
-        found = [kept[number - first] for number in asked]
+        try:
+            found = [kept[number - first] for number in asked]
+        except IndexError:
+            return self._read(np.unique(numbers))  # raises
         if None in found:
             missing = np.unique([n for n, id in zip(asked, found, strict=True) if id is None])
             for number, id in zip(missing.tolist(), self._read(missing), strict=True):

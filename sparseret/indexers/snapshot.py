@@ -152,17 +152,16 @@ class Snapshot:
         Raises:
             VectorError: queries that cannot be, or whose scores could exceed float32.
         """
-        search = partial(
-            self._collection.search, k=k, allowed=self._allowed(allow),
-            rows=None if between is None else self._rows_between(between),
-            effort=effort, threads=threads,
-        )  # fmt: skip
+        allowed = self._allowed(allow)
+        inside = None if between is None else self._rows_between(between)
+        search = self._collection.search
         try:
-            ranking = search(queries if vectors.is_csr(queries) else self._checked(queries))
+            ranking = search(queries, k, allowed, inside, effort, threads)
         except (kernels.NotCanonicalError, TypeError):
             # The kernel tells faster than Python could that queries are as they should be. Here
             # they are put right, or what is wrong with them is said.
-            ranking = search(self._checked(queries))
+            checked = vectors.check(queries, dim=self._dim, signed=self._signed)
+            ranking = search(checked, k, allowed, inside, effort, threads)
         numbers = self._numbers(ranking.rows)
         if queries.shape[0] == 1:
             return Found([numbers], [ranking.scores], [ranking.places], ranking.work)
@@ -227,9 +226,6 @@ class Snapshot:
         return made_queries(rows[:n], self._dim or vectors.MAX_DIM)
 
     # --- details -------------------------------------------------------------------------------
-
-    def _checked(self, queries: object) -> csr_array:
-        return vectors.check(queries, dim=self._dim, signed=self._signed)
 
     def _dead_positions(self, file: SegmentFile) -> NDArray[np.int64]:
         numbers = file.data.numbers

@@ -83,7 +83,6 @@ class Collection:
         self,
         queries: csr_array,
         k: int,
-        *,
         allowed: Sequence[NDArray[np.uint64] | None] | None = None,
         rows: range | None = None,
         effort: Effort | None = None,
@@ -108,9 +107,11 @@ class Collection:
             VectorError: scores could exceed float32.
             CorruptIndexError: an offset in the segment points outside it.
         """
+        if getattr(queries, "format", None) != "csr":  # others have arrays of the same names
+            raise NotCanonicalError("the queries are no CSR matrix")
         try:
             found = self._native.search(
-                queries.shape[1],
+                queries.shape[-1],
                 queries.indptr,
                 queries.indices,
                 queries.data,
@@ -145,6 +146,4 @@ def search(
     threads: int = 1,
 ) -> Ranking:
     """:meth:`Collection.search` of segments that are searched once."""
-    return Collection(segments).search(
-        queries, k, allowed=allowed, rows=rows, effort=effort, threads=threads
-    )
+    return Collection(segments).search(queries, k, allowed, rows, effort, threads)
