@@ -133,6 +133,11 @@ __attribute__((target("avx2"))) void screen_avx2(const std::uint8_t* rows, const
                                        best);
 }
 
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic push  // GCC 12 takes what its intrinsics leave undefined for a mistake
+#pragma GCC diagnostic ignored "-Wuninitialized"
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#endif
 #define SPARSERET_VNNI __attribute__((target("avx512f,avx512vnni"), always_inline)) inline
 
 // Of 32 columns.
@@ -187,6 +192,9 @@ __attribute__((target("avx512f,avx512vnni"))) void screen_vnni(
     _mm512_storeu_ps(best + 16, best1);
 }
 #undef SPARSERET_VNNI
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic pop
+#endif
 #endif
 
 struct Screen {
