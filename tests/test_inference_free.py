@@ -126,13 +126,13 @@ def test_words_give_the_tokens_of_texts(make_table: TokenTable, queries: list[st
 def make_table(make_model: Callable[..., Path]) -> TokenTable:
     folder = make_model([*TEXTS, "àé'.-[]東ß# wing", "i i̇ mask"])
     size = load_tokenizer(folder).get_vocab_size()
-    return TokenTable(folder, np.ones(size, np.float32), "")
+    return TokenTable(folder, np.ones(size, np.float32))
 
 
 def test_tokenizers_in_which_spaces_count(make_model: Callable[..., Path]) -> None:
     folder = make_model(TEXTS, tokens="bytes")
     size = load_tokenizer(folder).get_vocab_size()
-    table = TokenTable(folder, np.ones(size, np.float32), "")
+    table = TokenTable(folder, np.ones(size, np.float32))
     assert not table._by_word
     tokenizer = load_tokenizer(folder)
     expected = sorted(set(tokenizer.encode("the wing", add_special_tokens=False).ids))
@@ -141,7 +141,7 @@ def test_tokenizers_in_which_spaces_count(make_model: Callable[..., Path]) -> No
 
 def test_long_queries_are_cut_and_counted(make_model: Callable[..., Path]) -> None:
     folder = make_model(TEXTS)  # takes 64 tokens
-    table = TokenTable(folder, np.ones(load_tokenizer(folder).get_vocab_size(), np.float32), "")
+    table = TokenTable(folder, np.ones(load_tokenizer(folder).get_vocab_size(), np.float32))
     wing = load_tokenizer(folder).token_to_id("wing")
     flow = load_tokenizer(folder).token_to_id("flow")
     made = table.encode(["flow", "wing " * 64 + "flow", "wing " * 63 + "flow"])
@@ -163,6 +163,8 @@ def test_a_table_beside_and_elsewhere(make_model: Callable[..., Path], tmp_path:
     assert query.nnz == 1
     assert query.data[0] == pytest.approx(np.log1p((3 - 1 + 0.5) / 1.5))  # in one text of three
     assert encoder.term(int(query.indices[0])) != "flow"
+    encoder.save(tmp_path / "saved")
+    assert InferenceFreeEncoder.load(tmp_path / "saved").space == encoder.space
     other = tmp_path / "other.json"
     other.write_text(json.dumps({"flow": 1.0}), "utf-8")
     assert InferenceFreeEncoder(folder, queries=other).space != encoder.space

@@ -43,6 +43,8 @@ __all__ = ["main"]
 
 _BLOCK = 64
 _SEED = 11
+_QUERY_ROUNDS = 20
+"""At least: they take milliseconds."""
 _VERSIONS = ("sparseret", "sentence-transformers", "torch", "transformers", "onnxruntime",
              "tokenizers", "numpy")  # fmt: skip
 
@@ -163,7 +165,7 @@ def _measure_queries(
     }
     batch: dict[str, list[float]] = {name: [] for name, _ in encoders}
     single: dict[str, list[float]] = {name: [] for name, _ in encoders}
-    for r in range(max(3, rounds)):
+    for r in range(max(_QUERY_ROUNDS, rounds)):
         for name, encode in encoders if r % 2 else encoders[::-1]:
             batch[name].append(_microseconds(lambda encode=encode: encode(queries), n))  # type: ignore[misc]
             each = lambda encode=encode: [encode([query]) for query in queries]  # noqa: E731
