@@ -15,6 +15,7 @@ COMMANDS = {
     ),
     "scale": ("benchmarks.scale.run", "building and searching as the corpus grows"),
     "limits": ("benchmarks.limits.run", "how far a query is from what the machine can do"),
+    "encoding": ("benchmarks.encoding.run", "texts to SPLADE vectors: speed and memory"),
     "lexical": ("benchmarks.lexical.run", "BM25 from texts and from counts, with peers"),
     "startup": ("benchmarks.startup", "opening an index and answering the first query"),
     "memory": ("benchmarks.memory", "peak memory of indexing as the corpus grows"),
@@ -30,7 +31,7 @@ _ONE_THREAD = (
     "OPENBLAS_NUM_THREADS",
     "RAYON_NUM_THREADS",
 )
-_COMPARED_ON_ONE_THREAD = ("run", "ranges", "limits")
+_COMPARED_ON_ONE_THREAD = ("run", "ranges", "limits", "encoding")
 
 
 def main() -> None:

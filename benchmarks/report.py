@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from benchmarks.encoding.records import EncodingReport
+from benchmarks.encoding.tables import markdown as encoding_markdown
 from benchmarks.lexical.records import SearchReport
 from benchmarks.lexical.tables import markdown as lexical_markdown
 from benchmarks.limits.records import LimitReport
@@ -48,6 +50,7 @@ _COMMANDS = {
     **{f"limits-{c}": f"limits --corpus {c}" for c in _CORPORA},
     "scale": "scale",
     "presets": "presets",
+    "encoding": "encoding --texts ../shared/data/scifact",
     "small": "lexical --corpus scifact --corpus nfcorpus --out benchmarks/results/small",
     "million": "lexical --corpus generated:1000000 --out benchmarks/results/million",
     "startup": "startup",
@@ -78,6 +81,7 @@ _OF_CORPUS = (
 _OTHERS = (
     ("Growth", _Kind(ScaleReport, scale_markdown, plot_scale, lambda _: [""])),
     ("Rounding and pruning", _Kind(PresetReport, presets_markdown, None, lambda _: [])),
+    ("Encoding", _Kind(EncodingReport, encoding_markdown, None, lambda _: [])),
     ("BM25", _Kind(SearchReport, lexical_markdown, None, lambda _: [""])),
     ("Starting", _Kind(StartupReport, startup_markdown, None, lambda _: [])),
     ("Memory of indexing", _Kind(MemoryReport, memory_markdown, None, lambda _: [])),

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from benchmarks.encoding.records import EncodingReport
 from benchmarks.lexical.records import SearchReport
 from benchmarks.limits.records import LimitReport
 from benchmarks.memory import MemoryReport
@@ -28,6 +29,7 @@ _KINDS: dict[str, type[Any]] = {
     "limits": LimitReport,
     "sizes": ScaleReport,
     "presets": PresetReport,
+    "documents_encoded": EncodingReport,
     "throughput": SearchReport,
     "lives": StartupReport,
     "rows": MemoryReport,

@@ -10,10 +10,11 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from benchmarks.encoding.records import EncodingReport
 from benchmarks.lexical.records import SearchReport
 from benchmarks.limits.records import LimitReport
 from benchmarks.markdown import table
-from benchmarks.promises import building, growing, lexical, searching
+from benchmarks.promises import building, encoding, growing, lexical, searching
 from benchmarks.promises.target import Target
 from benchmarks.ranges.records import RangeReport
 from benchmarks.recall import RecallReport
@@ -100,6 +101,16 @@ PROMISES: tuple[Promise, ...] = (
         ((VectorReport, building.smallest_at_equal_recall),),
     ),
     Promise("8.8 million documents within 20 GiB", _SCALE, ((ScaleReport, growing.fits_memory),)),
+    Promise(
+        "SPLADE: ≥ 4 × sentence-transformers' documents/s, in 1/10 of its logits' memory",
+        "python -m benchmarks encoding --texts ../shared/data/scifact",
+        ((EncodingReport, encoding.documents),),
+    ),
+    Promise(
+        "inference-free queries are encoded in ≤ 1.1 × BM25's time",
+        "python -m benchmarks encoding --texts ../shared/data/scifact",
+        ((EncodingReport, encoding.queries),),
+    ),
     Promise(
         "BM25: ≥ 3 × bm25s's queries/s on a million documents, nowhere fewer",
         "python -m benchmarks lexical", ((SearchReport, lexical.fast),),

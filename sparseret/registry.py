@@ -20,6 +20,8 @@ AUTO = "auto"
 
 ENCODERS: Mapping[str, str] = {
     "bm25": "sparseret.encoders.bm25:BM25Encoder",
+    "inference-free": "sparseret.encoders.inference_free:InferenceFreeEncoder",
+    "splade": "sparseret.encoders.splade:SpladeEncoder",
 }
 """Built-in encoders: name -> "module:Class"."""
 

@@ -20,7 +20,7 @@ from sparseret.checkpoints import CHECKPOINTS, choose_encoder, forbids_commerce
 from sparseret.cli.app import main
 from sparseret.documents import Document
 from sparseret.errors import ConfigurationError
-from sparseret.registry import load_encoder
+from sparseret.registry import ENCODERS, load_encoder
 from sparseret.retriever import Retriever
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
@@ -274,7 +274,8 @@ def test_auto_is_the_best_that_can_be_run(hub: Any) -> None:
     assert choose_encoder().name == f"splade:{better.repository}"
 
 
-def test_checkpoints_are_ranked() -> None:
+def test_checkpoints_are_ranked_and_loadable() -> None:
     assert [p.quality for p in CHECKPOINTS] == sorted(
         (p.quality for p in CHECKPOINTS), reverse=True
     )
+    assert {p.encoder for p in CHECKPOINTS} <= ENCODERS.keys()

@@ -29,6 +29,7 @@ from sparseret.kernels.collection import (
     Work,
     search,
 )
+from sparseret.kernels.vocabulary_head import PooledRows, VocabularyHead
 
 __all__ = [
     "IMPACT_BITS",
@@ -40,11 +41,13 @@ __all__ = [
     "ImpactLists",
     "ImpactSegment",
     "NotCanonicalError",
+    "PooledRows",
     "Postings",
     "RankedColumns",
     "Ranking",
     "Rows",
     "Segment",
+    "VocabularyHead",
     "Work",
     "count_terms",
     "invert",

@@ -72,6 +72,19 @@ class Collection:
         | None
     ): ...
 
+class VocabularyHead:
+    def __init__(
+        self, weight: NDArray[np.float32], bias: NDArray[np.float32], exact: bool
+    ) -> None: ...
+    def pool(
+        self,
+        hidden: NDArray[np.float32],
+        offsets: NDArray[np.int64],
+        log_sum: bool,
+        threshold: float,
+        n_threads: int,
+    ) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.float32]]: ...
+
 def rank_columns(
     columns: NDArray[np.int32], values: NDArray[np.float32]
 ) -> tuple[NDArray[np.int32], NDArray[np.float32], NDArray[Any]]: ...

@@ -12,6 +12,7 @@ from sparseret.kernels import (
     WINDOW_BITS,
     Codebook,
     ImpactLists,
+    PooledRows,
     Postings,
     RankedColumns,
     Ranking,
@@ -26,9 +27,13 @@ __all__ = [
     "impact_lists",
     "invert",
     "is_canonical",
+    "logits",
     "make_codebook",
     "rank_columns",
+    "rounded_logits",
     "search",
+    "vocabulary_maxima",
+    "vocabulary_sums",
 ]
 
 BLOCK = 8
@@ -232,3 +237,84 @@ def is_canonical(
     inside = (columns >= 0) & (columns < n_columns)
     sound = np.isfinite(values) & (values != 0) & (signed | (values > 0))
     return bool(ascending.all() and inside.all() and sound.all())
+
+
+def logits(
+    hidden: NDArray[np.float32], weight: NDArray[np.float32], bias: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """``hidden @ weight.T + bias`` in float32, with a fixed order of additions.
+
+    Place l of 16 sums adds the products of places l, l + 16, l + 32, ... in that order. Then the
+    halves of the sums are added, until there is one, and last the bias.
+    """
+    width = hidden.shape[1]
+    products = np.zeros((len(hidden), len(weight), -(-width // 16) * 16), np.float32)
+    products[:, :, :width] = hidden[:, None] * weight[None]
+    sums = np.zeros((len(hidden), len(weight), 16), np.float32)
+    for first in range(0, width, 16):
+        sums = sums + products[:, :, first : first + 16]
+    for half in (8, 4, 2, 1):
+        sums = sums[:, :, :half] + sums[:, :, half:]
+    return sums[:, :, 0] + bias
+
+
+def rounded_logits(
+    hidden: NDArray[np.float32], weight: NDArray[np.float32], bias: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """``hidden @ weight.T + bias`` of rows rounded to 8 bits, those of ``weight`` as well.
+
+    A row becomes integers of -127 to 127 times a scale: its largest magnitude / 127, or 2^-60 if
+    that is more. The sum of products of integers is exact. It is rounded to float32, and again
+    after each product with a scale, that of ``hidden`` first, and after the addition of the bias.
+    """
+
+    def rounded(rows: NDArray[np.float32]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        largest = np.abs(rows).max(axis=1, keepdims=True)
+        scales = np.maximum(largest / np.float32(127), np.float32(2.0**-60))
+        return np.rint(rows / scales).clip(-127, 127).astype(np.int64), scales
+
+    (states, state_scales), (columns, column_scales) = rounded(hidden), rounded(weight)
+    sums = (states @ columns.T).astype(np.float32)
+    return sums * state_scales * column_scales.T + bias
+
+
+def vocabulary_maxima(
+    logits: NDArray[np.float32], offsets: NDArray[np.int64], threshold: float = 0.0
+) -> PooledRows:
+    """Per text and column the largest logit, where it is above ``threshold``.
+
+    Args:
+        logits: :func:`logits` or :func:`rounded_logits`, shape (n_rows, n_columns).
+        offsets: of each text into the rows, shape (n_texts + 1,).
+        threshold: as float32.
+    """
+    texts = np.split(logits, offsets[1:-1])[: len(offsets) - 1]
+    return _above([text.max(axis=0, initial=-np.inf) for text in texts], threshold)
+
+
+def vocabulary_sums(
+    logits: NDArray[np.float32], offsets: NDArray[np.int64], threshold: float = 0.0
+) -> PooledRows:
+    """Per text and column the sum of log(1 + max(0, logit)), where it is above ``threshold``.
+
+    Arguments are those of :func:`vocabulary_maxima`. Logarithms are summed in double precision.
+    """
+    texts = np.split(logits, offsets[1:-1])[: len(offsets) - 1]
+    return _above(
+        [
+            np.log1p(np.maximum(text, 0).astype(np.float64)).sum(axis=0).astype(np.float32)
+            for text in texts
+        ],
+        threshold,
+    )
+
+
+def _above(pooled: list[NDArray[np.float32]], threshold: float) -> PooledRows:
+    chosen = [np.flatnonzero(values > np.float32(threshold)) for values in pooled]
+    return PooledRows(
+        np.cumsum([0, *map(len, chosen)], dtype=np.int64),
+        np.concatenate([np.empty(0), *chosen]).astype(np.int32),
+        np.concatenate(
+            [np.empty(0), *(values[at] for values, at in zip(pooled, chosen, strict=True))]
+        ).astype(np.float32),
+    )

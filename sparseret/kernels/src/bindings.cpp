@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "bind_build.hpp"
+#include "bind_head.hpp"
 #include "bind_search.hpp"
 #include "canonical.hpp"
 #include "codebook.hpp"
@@ -137,6 +138,10 @@ NB_MODULE(_native, m) {
              "largest"_a)
         .def("search", &Collection::search, "n_columns"_a, "indptr"_a, "columns"_a, "values"_a,
              "k"_a, "allowed"_a.none(), "begin"_a, "end"_a, "cut"_a, "candidates"_a, "n_threads"_a);
+    nb::class_<VocabularyHead>(m, "VocabularyHead")
+        .def(nb::init<In<float>, In<float>, bool>(), "weight"_a, "bias"_a, "exact"_a)
+        .def("pool", &VocabularyHead::pool, "hidden"_a, "offsets"_a, "log_sum"_a, "threshold"_a,
+             "n_threads"_a);
     m.def("rank_columns", &rank_columns, "columns"_a, "values"_a);
     m.def("invert", &invert, "window_bits"_a, "row_ptr"_a, "columns"_a, "values"_a);
     m.def("codebook", &codebook, "row_ptr"_a, "values"_a, "lengths"_a.none(), "limit"_a);
