@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 pytest.importorskip("sparseret.kernels._native", reason="the native kernel is not built")
 pytest.importorskip("torch", reason="torch is not installed")
@@ -320,6 +321,29 @@ def test_documents_without_torch(make_model: Callable[..., Path], tmp_path: Path
     assert int(first.split()[0]) == expected.nnz
     assert float(first.split()[1]) == pytest.approx(float(expected.sum()), rel=1e-5)
     assert "pip install 'sparseret[neural]'" in second
+
+
+def test_on_the_command_line(
+    make_model: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from sparseret.cli.app import app
+
+    corpus, index = tmp_path / "corpus.jsonl", str(tmp_path / "a.idx")
+    texts = [*TEXTS, " ".join(TEXTS * 9)]
+    lines = [json.dumps({"_id": str(row), "text": text}) for row, text in enumerate(texts)]
+    corpus.write_text("\n".join(lines) + "\n", "utf-8")
+    model = ["--encoder", "splade", "-O", f"folder={make_model(TEXTS)}", "-O", "max_length=20"]
+    runner = CliRunner()
+    made = runner.invoke(app, ["index", str(corpus), "--out", index, *model])
+    assert made.exit_code == 0, made.output
+    assert "4 documents indexed" in made.output
+    assert "1 text longer than the encoder reads" in made.output
+    assert "max pooling, 20 tokens" in made.output
+    found = runner.invoke(app, ["search", index, TEXTS[0], "-k", "1"])
+    assert found.exit_code == 0, found.output
+    assert json.loads(found.output)["id"] in "0123"
+    other = runner.invoke(app, ["index", str(corpus), "--out", index, *model[:-1], "max_length=9"])
+    assert other.exit_code != 0  # an index is of one space
 
 
 def test_progress(make_model: Callable[..., Path], capsys: pytest.CaptureFixture[str]) -> None:

@@ -102,16 +102,17 @@ def find_folder(name: str | Path) -> Path:
         raise MissingExtraError("huggingface_hub", "neural", f"fetching {name}") from error
     offline = os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE")
     try:
-        return Path(
-            snapshot_download(str(name), allow_patterns=list(_HUB_FILES), local_files_only=offline)
+        found = snapshot_download(
+            str(name), allow_patterns=list(_HUB_FILES), local_files_only=offline
         )
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        why = "is not in the local cache, and HF_HUB_OFFLINE is set" if offline else str(error)
+        why = (
+            "is not in the local cache, and HF_HUB_OFFLINE is set" if offline else f"fails: {error}"
+        )
         raise ConfigurationError(
-            f"{name}: no such folder, and as a Hugging Face repository it {why}"
-            if offline
-            else f"{name}: no such folder, and not to be had from the Hugging Face Hub: {why}"
+            f"{name}: no such folder, and the Hugging Face repository of that id {why}"
         ) from error
+    return Path(found)
 
 
 def read_json(file: Path) -> Any:
