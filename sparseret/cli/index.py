@@ -196,9 +196,6 @@ def index_command(
         replaced = report.added - (total - before)
         updated = f", {replaced} of them replaced" * bool(replaced)
         print(f"{count(report.added, 'document')} indexed{updated}{skipped}{resumed}")
-        cut = getattr(retriever.encoder, "truncated", 0)  # of encoders that read so many tokens
-        if cut:
-            print(f"{count(cut, 'text')} longer than the encoder reads: the ends are not indexed")
     # Measured when closed: SQLite's log is gone then.
     size_now = retriever.n_bytes / 1e6
     print(f"{out}: {count(total, 'document')}, {size_now:.1f} MB, {retriever.description}")

@@ -106,11 +106,9 @@ def find_folder(name: str | Path) -> Path:
             str(name), allow_patterns=list(_HUB_FILES), local_files_only=offline
         )
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        why = (
-            "is not in the local cache, and HF_HUB_OFFLINE is set" if offline else f"fails: {error}"
-        )
+        why = "not in the local cache, and HF_HUB_OFFLINE is set" if offline else str(error)
         raise ConfigurationError(
-            f"{name}: no such folder, and the Hugging Face repository of that id {why}"
+            f"{name}: no such folder; as a Hugging Face repository: {why}"
         ) from error
     return Path(found)
 
