@@ -8,6 +8,7 @@ import sys
 
 COMMANDS = {
     "run": ("benchmarks.vectors.run", "exact and approximate search of sparse vectors, with peers"),
+    "recall": ("benchmarks.recall", "recall asked for, and found on other queries"),
     "ranges": (
         "benchmarks.ranges.run",
         "search among consecutive documents, and filters afterwards",

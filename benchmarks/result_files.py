@@ -13,6 +13,7 @@ from benchmarks.limits.records import LimitReport
 from benchmarks.memory import MemoryReport
 from benchmarks.presets import PresetReport
 from benchmarks.ranges.records import RangeReport
+from benchmarks.recall import RecallReport
 from benchmarks.records_io import read_json
 from benchmarks.say import say
 from benchmarks.scale.records import ScaleReport
@@ -23,6 +24,7 @@ __all__ = ["Result", "read_results"]
 
 _KINDS: dict[str, type[Any]] = {
     "swept": VectorReport,
+    "kept": RecallReport,
     "window_sizes": RangeReport,
     "limits": LimitReport,
     "sizes": ScaleReport,
