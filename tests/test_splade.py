@@ -366,6 +366,7 @@ def test_on_the_command_line(
     made = runner.invoke(app, ["index", str(corpus), "--out", index, *model])
     assert made.exit_code == 0, made.output
     assert "4 documents indexed" in made.output
+    assert "1 text was longer than the encoder reads" in made.output
     assert "max pooling, 20 tokens" in made.output
     found = runner.invoke(app, ["search", index, TEXTS[0], "-k", "1"])
     assert found.exit_code == 0, found.output
