@@ -44,9 +44,8 @@ def main() -> None:
             for term in retriever.explain(query, best[0].id).terms:
                 print(f"{term.term:>10} {term.query_weight:.2f} x {term.document_weight:.2f}")
 
-        encoder.save(
-            Path(temporary) / "saved"
-        )  # sentence-transformers' SparseEncoder reads it, too
+        # A folder that sentence-transformers' SparseEncoder reads, too.
+        encoder.save(Path(temporary) / "saved")
         again = InferenceFreeEncoder.load(Path(temporary) / "saved")
         print("saved and loaded: the same" if again.space == encoder.space else "changed")
 

@@ -49,7 +49,11 @@ def _plugins(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("name", ENCODERS)
-def test_every_built_in_encoder_can_be_made_again(name: str) -> None:
+def test_every_built_in_encoder_can_be_made_again_or_asks_for_its_model(name: str) -> None:
+    if name != "bm25":  # tested with models, each in a file of its own
+        with pytest.raises(ConfigurationError, match=f"{name} needs the option folder"):
+            load_encoder(name)
+        return
     encoder = load_encoder(name)
     assert isinstance(encoder, Encoder)
     assert encoder.name == name
@@ -67,7 +71,7 @@ def test_options_reach_the_encoder() -> None:
 
 
 def test_unknown_names_list_the_known_ones() -> None:
-    with pytest.raises(ConfigurationError, match=r"unknown encoder 'bm52'; there are: bm25$"):
+    with pytest.raises(ConfigurationError, match=r"unknown encoder 'bm52'; there are: bm25, "):
         load_encoder("bm52")
 
 
@@ -77,7 +81,7 @@ def test_other_packages_add_encoders() -> None:
     assert isinstance(made, Plugin)
     assert made.options == {"a": 1}
     assert load_encoder("good").options == {}
-    with pytest.raises(ConfigurationError, match="absent, bm25, good, uninstalled"):
+    with pytest.raises(ConfigurationError, match=r"absent, bm25, .*good, .*uninstalled"):
         load_encoder("bad")
 
 
