@@ -184,11 +184,18 @@ def test_rounding_that_errs_as_much_as_it_can(instruction_set: str, width: int, 
             if text in maxima.columns[maxima.indptr[text] : maxima.indptr[text + 1]]
         }  # fmt: skip
         assert got == (set(range(64)) if n_steps else set())
-    # Two rows a text: the screen prefers the other one by as much as it can be wrong.
+    # Beside a row that is short and exact the same holds.
+    short = np.zeros_like(hidden)
+    short[:, 0] = -weight[:, 0]
+    for pair in ([hidden, short], [short, hidden]):
+        rows = np.stack(pair, axis=1).reshape(128, width)
+        two, _ = assert_like_the_reference(rows, weight, bias, np.arange(0, 129, 2))
+        assert len(two.values) >= 64
+    # The screen prefers the other row of a text by as much as it can be wrong.
     decoys = np.rint(hidden) + np.where(signs > 0, -0.499, 0.499)
     decoys[:, 0] = hidden[:, 0]
-    pairs = np.stack([decoys, hidden], axis=1).reshape(128, width).astype(np.float32)
-    assert_like_the_reference(pairs, weight, bias, np.arange(0, 129, 2))
+    rows = np.stack([decoys, hidden], axis=1).reshape(128, width).astype(np.float32)
+    assert_like_the_reference(rows, weight, bias, np.arange(0, 129, 2))
 
 
 @settings(max_examples=200, deadline=None)
