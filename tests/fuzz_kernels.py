@@ -105,6 +105,11 @@ class Rows(NamedTuple):
     indptr: Any
     indices: Any
     data: Any
+    format: str = "csr"
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return len(self.indptr) - 1, 2**31
 
 
 # --- input --------------------------------------------------------------------------------------
