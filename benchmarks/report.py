@@ -38,6 +38,8 @@ from benchmarks.targets import check, target_lines
 from benchmarks.vectors.plots import plot_report as plot_vectors
 from benchmarks.vectors.records import VectorReport
 from benchmarks.vectors.tables import markdown as vectors_markdown
+from benchmarks.vocabulary_head import HeadReport
+from benchmarks.vocabulary_head import markdown as head_markdown
 
 __all__ = ["main"]
 
@@ -55,6 +57,7 @@ _COMMANDS = {
     "million": "lexical --corpus generated:1000000 --out benchmarks/results/million",
     "startup": "startup",
     "memory": "memory",
+    "head": "head",
 }
 """The results that a full page is made of, and the command that makes each."""
 
@@ -85,6 +88,7 @@ _OTHERS = (
     ("BM25", _Kind(SearchReport, lexical_markdown, None, lambda _: [""])),
     ("Starting", _Kind(StartupReport, startup_markdown, None, lambda _: [])),
     ("Memory of indexing", _Kind(MemoryReport, memory_markdown, None, lambda _: [])),
+    ("Vocabulary product", _Kind(HeadReport, head_markdown, None, lambda _: [])),
 )
 
 

@@ -19,6 +19,7 @@ from benchmarks.say import say
 from benchmarks.scale.records import ScaleReport
 from benchmarks.startup import StartupReport
 from benchmarks.vectors.records import VectorReport
+from benchmarks.vocabulary_head import HeadReport
 
 __all__ = ["Result", "read_results"]
 
@@ -33,6 +34,7 @@ _KINDS: dict[str, type[Any]] = {
     "throughput": SearchReport,
     "lives": StartupReport,
     "rows": MemoryReport,
+    "heads": HeadReport,
 }
 """A field that only this kind of report has, and the kind."""
 

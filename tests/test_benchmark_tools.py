@@ -337,3 +337,23 @@ def test_the_page_names_what_is_missing(tmp_path: Path) -> None:
     text = page.read_text()
     assert "- `scale.json`: `python -m benchmarks scale`" in text
     assert "- `ranges-msmarco-like-1000000.json`: `python -m benchmarks ranges" in text
+
+
+def test_a_small_run_on_vocabulary_heads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from benchmarks import vocabulary_head
+    from benchmarks.result_files import read_results
+
+    arguments = ["--random", "600", "20", "--tokens", "40", "7", "--texts", "3", "--rounds", "2"]
+    vocabulary_head.main([*arguments, "--out", str(tmp_path / "head")])
+    (result,) = read_results([tmp_path / "head.json"])
+    assert (result.record.columns, result.record.width) == (600, 20)
+    assert {head.tokens for head in result.record.heads} == {40, 7}
+    assert all(len(head.milliseconds) == 2 for head in result.record.heads)
+    assert "| numpy, all logits | 40 |" in capsys.readouterr().out
+    decoder, states = vocabulary_head.random_states(300, 8, [30], 2)
+    wrong = vocabulary_head.VocabularyHead(decoder.weight, decoder.bias + np.float32(1))
+    monkeypatch.setattr(vocabulary_head, "VocabularyHead", lambda *_: wrong)
+    with pytest.raises(ValueError, match="sparseret float32 finds something else"):
+        vocabulary_head.measure_heads(decoder, states, 1)

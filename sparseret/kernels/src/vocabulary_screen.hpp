@@ -117,20 +117,20 @@ class ScreenRows {
   private:
     void round(std::size_t t, const float* hidden, std::size_t width) {
         Text& text = texts_[t];
-        std::vector<std::int8_t> integers(width);
+        std::vector<std::int8_t> integers(groups_ * 4, 0);
+        const auto offset = static_cast<std::uint8_t>(screen_.offset);
         for_blocks(size(t), [&](std::size_t begin, std::size_t n) {
             begin += first(t);
             std::uint8_t* to = bytes_.data() + begin * groups_ * 4;
-            std::fill_n(to, n * groups_ * 4, static_cast<std::uint8_t>(screen_.offset));
-            for (std::size_t r = 0; r < n; ++r) {
+            for (std::size_t r = 0; r < n; ++r, to += 4) {
                 const Rounding8 made = round8(hidden + (begin + r) * width, width, integers.data());
                 scales_[begin + r] = made.scale;
                 text.length = std::max(text.length, made.length);
                 text.residual = std::max(text.residual, made.residual);
                 text.scale = std::max(text.scale, made.scale);
-                for (std::size_t i = 0; i < width; ++i)
-                    to[(i / 4 * n + r) * 4 + i % 4] =
-                        static_cast<std::uint8_t>(integers[i] + screen_.offset);
+                for (std::size_t g = 0; g < groups_; ++g)
+                    for (std::size_t p = 0; p < 4; ++p)
+                        to[g * n * 4 + p] = static_cast<std::uint8_t>(integers[4 * g + p] + offset);
             }
         });
         const double n = static_cast<double>((width + 15) / 16 + 6) * 0x1p-24;
