@@ -8,16 +8,19 @@ import sys
 
 COMMANDS = {
     "run": ("benchmarks.vectors.run", "exact and approximate search of sparse vectors, with peers"),
+    "recall": ("benchmarks.recall", "recall asked for, and found on other queries"),
     "ranges": (
         "benchmarks.ranges.run",
         "search among consecutive documents, and filters afterwards",
     ),
     "scale": ("benchmarks.scale.run", "building and searching as the corpus grows"),
     "limits": ("benchmarks.limits.run", "how far a query is from what the machine can do"),
+    "encoding": ("benchmarks.encoding.run", "texts to SPLADE vectors: speed and memory"),
     "lexical": ("benchmarks.lexical.run", "BM25 from texts and from counts, with peers"),
     "startup": ("benchmarks.startup", "opening an index and answering the first query"),
     "memory": ("benchmarks.memory", "peak memory of indexing as the corpus grows"),
     "presets": ("benchmarks.presets", "bytes and loss of rounded and pruned vectors"),
+    "head": ("benchmarks.vocabulary_head", "the vocabulary product of SPLADE"),
     "targets": ("benchmarks.targets", "results held against what is promised"),
     "report": ("benchmarks.report", "docs/benchmarks.md, made of benchmarks/results"),
 }
@@ -29,7 +32,7 @@ _ONE_THREAD = (
     "OPENBLAS_NUM_THREADS",
     "RAYON_NUM_THREADS",
 )
-_COMPARED_ON_ONE_THREAD = ("run", "ranges", "limits")
+_COMPARED_ON_ONE_THREAD = ("run", "ranges", "limits", "encoding", "head")
 
 
 def main() -> None:

@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from benchmarks.encoding.records import EncodingReport
+from benchmarks.encoding.tables import markdown as encoding_markdown
 from benchmarks.lexical.records import SearchReport
 from benchmarks.lexical.tables import markdown as lexical_markdown
 from benchmarks.limits.records import LimitReport
@@ -24,6 +26,8 @@ from benchmarks.presets import markdown as presets_markdown
 from benchmarks.ranges.records import RangeReport
 from benchmarks.ranges.tables import markdown as ranges_markdown
 from benchmarks.ranges.tables import plot_report as plot_ranges
+from benchmarks.recall import RecallReport
+from benchmarks.recall import markdown as recall_markdown
 from benchmarks.result_files import Result, read_results
 from benchmarks.scale.records import ScaleReport
 from benchmarks.scale.tables import markdown as scale_markdown
@@ -34,6 +38,8 @@ from benchmarks.targets import check, target_lines
 from benchmarks.vectors.plots import plot_report as plot_vectors
 from benchmarks.vectors.records import VectorReport
 from benchmarks.vectors.tables import markdown as vectors_markdown
+from benchmarks.vocabulary_head import HeadReport
+from benchmarks.vocabulary_head import markdown as head_markdown
 
 __all__ = ["main"]
 
@@ -41,14 +47,17 @@ _CORPORA = ("splade-long", "splade-short", "msmarco-like:1000000")
 _STATIC = ("splade-long-static", "splade-short-static")
 _COMMANDS = {
     **{f"vectors-{c}": f"run --corpus {c}" for c in (*_CORPORA, *_STATIC)},
+    **{f"recall-{c}": f"recall --corpus {c}" for c in _CORPORA},
     **{f"ranges-{c}": f"ranges --corpus {c}" for c in _CORPORA},
     **{f"limits-{c}": f"limits --corpus {c}" for c in _CORPORA},
     "scale": "scale",
     "presets": "presets",
+    "encoding": "encoding --texts ../shared/data/scifact",
     "small": "lexical --corpus scifact --corpus nfcorpus --out benchmarks/results/small",
     "million": "lexical --corpus generated:1000000 --out benchmarks/results/million",
     "startup": "startup",
     "memory": "memory",
+    "head": "head",
 }
 """The results that a full page is made of, and the command that makes each."""
 
@@ -68,15 +77,18 @@ _OF_CORPUS = (
         VectorReport, vectors_markdown, plot_vectors,
         lambda r: [f"-k{k}" for k in dict.fromkeys(m.k for m in r.measured)],
     ),
+    _Kind(RecallReport, recall_markdown, None, lambda _: []),
     _Kind(RangeReport, ranges_markdown, plot_ranges, lambda _: [""]),
     _Kind(LimitReport, limits_markdown, None, lambda _: []),
 )  # fmt: skip
 _OTHERS = (
     ("Growth", _Kind(ScaleReport, scale_markdown, plot_scale, lambda _: [""])),
     ("Rounding and pruning", _Kind(PresetReport, presets_markdown, None, lambda _: [])),
+    ("Encoding", _Kind(EncodingReport, encoding_markdown, None, lambda _: [])),
     ("BM25", _Kind(SearchReport, lexical_markdown, None, lambda _: [""])),
     ("Starting", _Kind(StartupReport, startup_markdown, None, lambda _: [])),
     ("Memory of indexing", _Kind(MemoryReport, memory_markdown, None, lambda _: [])),
+    ("Vocabulary product", _Kind(HeadReport, head_markdown, None, lambda _: [])),
 )
 
 
@@ -123,7 +135,7 @@ def _corpus(record: Any) -> str | None:
     """The corpus of vectors that a report is about; None for reports of another kind."""
     if isinstance(record, VectorReport):
         return record.corpus.name
-    return record.corpus if isinstance(record, RangeReport | LimitReport) else None
+    return record.corpus if isinstance(record, RecallReport | RangeReport | LimitReport) else None
 
 
 def _missing(results: Sequence[Result]) -> list[str]:

@@ -7,28 +7,34 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from benchmarks.encoding.records import EncodingReport
 from benchmarks.lexical.records import SearchReport
 from benchmarks.limits.records import LimitReport
 from benchmarks.memory import MemoryReport
 from benchmarks.presets import PresetReport
 from benchmarks.ranges.records import RangeReport
+from benchmarks.recall import RecallReport
 from benchmarks.records_io import read_json
 from benchmarks.say import say
 from benchmarks.scale.records import ScaleReport
 from benchmarks.startup import StartupReport
 from benchmarks.vectors.records import VectorReport
+from benchmarks.vocabulary_head import HeadReport
 
 __all__ = ["Result", "read_results"]
 
 _KINDS: dict[str, type[Any]] = {
     "swept": VectorReport,
+    "kept": RecallReport,
     "window_sizes": RangeReport,
     "limits": LimitReport,
     "sizes": ScaleReport,
     "presets": PresetReport,
+    "documents_encoded": EncodingReport,
     "throughput": SearchReport,
     "lives": StartupReport,
     "rows": MemoryReport,
+    "heads": HeadReport,
 }
 """A field that only this kind of report has, and the kind."""
 

@@ -12,9 +12,11 @@ from typing import Any
 from sparseret.errors import ConfigurationError
 from sparseret.protocols import Encoder
 
-__all__ = ["ENCODERS", "ENTRY_POINTS", "load_encoder"]
+__all__ = ["AUTO", "ENCODERS", "ENTRY_POINTS", "load_encoder"]
 
 ENTRY_POINTS = "sparseret.encoders"
+AUTO = "auto"
+"""In place of a name: the best encoder at hand."""
 
 ENCODERS: Mapping[str, str] = {
     "bm25": "sparseret.encoders.bm25:BM25Encoder",
@@ -32,10 +34,26 @@ ENCODERS: Mapping[str, str] = {
 def load_encoder(name: str, options: Mapping[str, Any] | None = None) -> Encoder:
     """Make an encoder by its registered name.
 
+    Args:
+        name: as it is registered; ``NAME:FOLDER`` gives it the option ``folder``, and "auto" is
+            the best encoder at hand (:func:`sparseret.checkpoints.choose_encoder`).
+        options: of that encoder.
+
     Raises:
         ConfigurationError: no such encoder, one that cannot be imported, or an option that it
             does not have.
     """
+    if name == AUTO:
+        from sparseret.checkpoints import choose_encoder
+
+        name = choose_encoder().name
+    name, colon, folder = name.partition(":")
+    if colon:
+        if not folder or (options and "folder" in options):
+            raise ConfigurationError(
+                f"{name}:{folder} must name the folder of the model, once: {name}:FOLDER"
+            )
+        options = {**(options or {}), "folder": folder}
     if name in ENCODERS:
         module, _, attribute = ENCODERS[name].partition(":")
         made = getattr(import_module(module), attribute)

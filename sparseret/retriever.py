@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from itertools import chain
 from pathlib import Path
 from types import TracebackType
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
     from sparseret.indexers.calibration import Calibration
     from sparseret.indexers.filters import Filter
+    from sparseret.indexers.reduction import Reduction
 
 __all__ = ["Result", "Retriever"]
 
@@ -82,6 +84,7 @@ class Retriever:
         encoder_options: Mapping[str, Any] | None = None,
         filter_fields: Sequence[str] = (),
         order_by: str | None = None,
+        reduction: Reduction | None = None,
         memory_budget: int | None = None,
     ) -> Retriever:
         """Make an empty index in a new or empty folder.
@@ -93,6 +96,8 @@ class Retriever:
             filter_fields: metadata fields that filters should find without reading every document.
             order_by: metadata field in whose ascending order documents will be added: filters on it
                 cost as little as what they select (docs/filters.md).
+            reduction: what is given up of vectors when they are added, for a smaller index
+                (docs/storage.md); not for encoders of counts, such as BM25.
             memory_budget: bytes that vectors may take before they are written, by default 2**28;
                 more makes adding faster. It is not recorded in the index.
 
@@ -114,6 +119,7 @@ class Retriever:
             filter_fields=filter_fields,
             order_by=order_by,
             memory_budget=memory_budget,
+            **({} if reduction is None else asdict(reduction)),
         )
         return cls(index, encoder)
 
@@ -382,6 +388,13 @@ class Retriever:
     def description(self) -> str:
         """The encoder in one line."""
         return self.encoder.description
+
+    @property
+    def current_encoder(self) -> Encoder:
+        """The encoder as searches use it: with the vocabulary and statistics of the last commit
+        seen, where it depends on them.
+        """
+        return self._view.encoder
 
     # --- details ----------------------------------------------------------------------------
 

@@ -55,10 +55,14 @@ def make_model(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
         special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
         if tokens == "wordpiece":
             tokenizer = tokenizers.BertWordPieceTokenizer()
-            tokenizer.train_from_iterator(texts, vocab_size=200, special_tokens=special)
+            tokenizer.train_from_iterator(
+                texts, vocab_size=200, min_frequency=1, special_tokens=special
+            )
         else:
             tokenizer = tokenizers.ByteLevelBPETokenizer(add_prefix_space=True)
-            tokenizer.train_from_iterator(texts, vocab_size=400, special_tokens=special)
+            tokenizer.train_from_iterator(
+                texts, vocab_size=400, min_frequency=1, special_tokens=special
+            )
         whole = tokenizers.Tokenizer.from_str(tokenizer.to_str())
         whole.post_processor = tokenizers.processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
         whole.save(str(folder / "tokenizer.json"))

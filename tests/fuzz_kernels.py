@@ -34,7 +34,15 @@ from sparseret.documents import Document
 from sparseret.errors import SparseretError
 from sparseret.indexers.inverted import InvertedIndex
 from sparseret.indexers.verify import verify_index
-from sparseret.kernels import Effort, ImpactBuilder, ImpactLists, ImpactSegment, Segment, reference
+from sparseret.kernels import (
+    Effort,
+    ImpactBuilder,
+    ImpactLists,
+    ImpactSegment,
+    Segment,
+    VocabularyHead,
+    reference,
+)
 from sparseret.retriever import Retriever
 
 HANGS_AFTER = 60  # seconds
@@ -97,6 +105,11 @@ class Rows(NamedTuple):
     indptr: Any
     indices: Any
     data: Any
+    format: str = "csr"
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return len(self.indptr) - 1, 2**31
 
 
 # --- input --------------------------------------------------------------------------------------
@@ -347,6 +360,52 @@ def case_build(rng: Rng, state: State) -> str:
     return "build"
 
 
+def head_arguments(rng: Rng) -> list[Any]:
+    """Decoder, bias, states, offsets; the matrices flat, so that they can be spoilt; the width."""
+    lengths = rng.integers(0, 40, int(rng.integers(0, 5)))
+    offsets = np.concatenate(([0], np.cumsum(lengths))).astype(np.int64)
+    width, n_columns = int(rng.choice([1, 4, 17, 70])), int(rng.choice([1, 32, 90]))
+    spread = int(rng.choice([0, 2, 5]))
+
+    def some(*shape: int) -> NDArray[np.float32]:
+        scales = 10.0 ** rng.integers(-spread, spread + 1, (shape[0], 1))
+        return (rng.normal(size=shape) * scales).astype(np.float32)
+
+    weight, hidden = some(n_columns, width), some(int(offsets[-1]), width)
+    bias = some(n_columns, 1)[:, 0]
+    if rng.random() < 0.5 and len(hidden):  # maxima beside the threshold
+        bias = -reference.logits(hidden, weight, np.zeros_like(bias)).max(axis=0)
+        bias = np.nextafter(bias, rng.choice([-1, 1], n_columns).astype(np.float32) * np.inf)
+    return [weight.reshape(-1), bias, hidden.reshape(-1), offsets, width]
+
+
+def case_head(rng: Rng, state: State) -> str:
+    """The vocabulary head equals its reference."""
+    flat_weight, bias, flat_hidden, offsets, width = head_arguments(rng)
+    weight, hidden = flat_weight.reshape(-1, width), flat_hidden.reshape(-1, width)
+    exact = rng.random() < 0.7
+    threshold = float(rng.choice([0, 0, 0.5, 30]))
+    head = VocabularyHead(weight, bias, "float32" if exact else "int8")
+    logits = (reference.logits if exact else reference.rounded_logits)(hidden, weight, bias)
+    options: dict[str, Any] = {"threshold": threshold, "threads": int(rng.integers(0, 4))}
+    found = head.maxima(hidden, offsets, **options)
+    expect_equal(found, reference.vocabulary_maxima(logits, offsets, threshold), "maxima")
+    summed = head.sums(hidden, offsets, **options)
+    want = reference.vocabulary_sums(logits, offsets, threshold)
+    expect_equal(summed[:2], want[:2], "sums")
+    expect(np.allclose(summed.values, want.values, 3e-7, 0), "values of sums")
+    return "head"
+
+
+def _head(weight: Any, bias: Any, hidden: Any, offsets: Any, width: Any, threads: Any) -> None:
+    head = VocabularyHead(np.reshape(weight, (-1, width)), bias)
+    states = np.reshape(hidden, (-1, width))
+    for found in (head.maxima(states, offsets), head.sums(states, offsets, threads=threads)):
+        expect((np.diff(found.indptr) >= 0).all(), "bad offsets")
+        expect(found.indptr[-1] == len(found.columns) == len(found.values), "bad offsets")
+        expect((found.values > 0).all(), "values that are not positive")
+
+
 def case_functions(rng: Rng, state: State) -> str:
     """Wrong arguments of every function give a result or are refused."""
     rows = random_rows(rng, int(rng.choice([3, 50, 200])), 8, signed=bool(rng.random() < 0.3))
@@ -359,6 +418,7 @@ def case_functions(rng: Rng, state: State) -> str:
         (kernels.make_codebook, [csr[0], csr[2], lengths, 100]),
         (kernels.count_terms, [*csr[:2], np.ones(1)]),
         (lambda a, b, c, d: kernels.is_canonical(a, b, c, d, signed=True), [*csr, 8]),
+        (_head, [*head_arguments(rng), 2]),
         (_build, [ranked.columns, ranked.column_max, csr[0], ranked.ranks, csr[2], 6, 2]),
     ]
     function, arguments = pick(rng, calls)
@@ -540,7 +600,15 @@ class State:
         return self._templates
 
 
-CASES = [case_search, case_build, case_functions, case_functions, case_segments, case_segments]
+CASES = [
+    case_search,
+    case_build,
+    case_head,
+    case_functions,
+    case_functions,
+    case_segments,
+    case_segments,
+]
 FILES_EVERY = 25
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 if TYPE_CHECKING:
+    from benchmarks.environment import Environment
     from benchmarks.vectors.records import Measured, VectorReport
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -217,13 +218,17 @@ def _measured(engine: str, k: int, us: float, **other: Any) -> Measured:
     return replace(record, **other)
 
 
-def _report(name: str, measured: list[Measured], built: list[Any] | None = None) -> VectorReport:
+def _where() -> Environment:
     from benchmarks.environment import Environment
+
+    return Environment("command", "time", "cpu", 2, 1.0, "system", "3", ())
+
+
+def _report(name: str, measured: list[Measured], built: list[Any] | None = None) -> VectorReport:
     from benchmarks.vectors.records import Corpus, VectorReport
 
-    where = Environment("command", "time", "cpu", 2, 1.0, "system", "3", ())
     corpus = Corpus(name, 10, 5, 1.0, 1.0, 1.0, 1, 1)
-    return VectorReport(where, corpus, 1, (), tuple(built or ()), (), tuple(measured))
+    return VectorReport(_where(), corpus, 1, (), tuple(built or ()), (), tuple(measured))
 
 
 def _outcomes(check: Any, report: Any) -> list[tuple[str, bool]]:
@@ -242,18 +247,43 @@ def test_promises_on_searching() -> None:
     assert _outcomes(searching.steady, _report("c", [ours, slow])) == [("4.10 ×", False)]
     many = _report("c", [replace(ours, k=10), replace(ours, k=1000, mean_us=30.0)])
     assert _outcomes(searching.many_results, many) == [("3.00 ×", True)]
-    kept = [replace(ours, promised=0.97), replace(ours, promised=0.99, recall=0.985)]  # 0.96
-    assert _outcomes(searching.keeps_recall, _report("c", kept)) == [("0.9600", True)]
-    lost = [*kept, replace(ours, promised=0.9, recall=0.88)]
-    assert _outcomes(searching.keeps_recall, _report("c", lost)) == [("0.8800", False)]
+    exact = [replace(ours, promised=1.0, recall=1.0), replace(ours, promised=0.9, recall=0.8)]
+    assert _outcomes(searching.is_exact, _report("c", exact)) == [("1.0000", True)]
+    lost = [replace(ours, promised=1.0, recall=0.9999)]
+    assert _outcomes(searching.is_exact, _report("c", lost)) == [("0.9999", False)]
     exact = [replace(ours, levels=(1.0,)), _measured("bm25s", 100, 60.0, levels=(1.0,))]
     assert _outcomes(searching.static, _report("c", exact)) == []
     assert _outcomes(searching.static, _report("c-static", exact)) == [("6.00 ×", True)]
 
 
+def test_promises_on_recall() -> None:
+    from benchmarks.promises import searching
+    from benchmarks.recall import Kept, RecallReport, markdown
+
+    kept = (Kept(0.9, (0.88, 0.90)), Kept(0.95, (0.93, 0.94)))
+    report = RecallReport(_where(), "c", 100, 10, 50, kept)
+    assert _outcomes(searching.keeps_recall, report) == [("0.8900", True), ("0.9350", False)]
+    assert "| 0.95 | 0.9350 | 0.9300 | 0.9400 |" in markdown(report)
+
+
+def test_promises_on_leads() -> None:
+    from benchmarks.promises import searching
+
+    ours = [_measured("sparseret", 10, 10.0, levels=(0.95, 0.99, 1.0))]
+    seismic = [_measured("seismic", 10, 49.0, levels=(0.9, 0.95)),
+               _measured("seismic", 10, 70.0, levels=(0.99,))]  # fmt: skip
+    assert _outcomes(searching.far_ahead, _report("splade-short", [*ours, *seismic])) == [
+        ("4.90 ×", True), ("4.90 ×", False), ("7.00 ×", True)
+    ]  # fmt: skip
+    bmp = replace(_measured("bmp", 10, 29.0, levels=(0.9,)), recall=0.97)
+    (lead,) = searching.far_ahead(_report("splade-long", [*ours, bmp]))
+    assert (lead.met, "best, recall 0.970" in lead.what) == (False, True)
+    assert _outcomes(searching.far_ahead, _report("splade-long-static", [*ours, bmp])) == []
+
+
 def test_promises_on_building() -> None:
     from benchmarks.promises import building
-    from benchmarks.vectors.records import Built
+    from benchmarks.vectors.records import Built, Swept
 
     def built(engine: str, build: str, cpu: float, size: int) -> Built:
         return Built(engine, build, cpu, cpu, 1.0, 1.0, size, None, 0.1)
@@ -274,6 +304,21 @@ def test_promises_on_building() -> None:
     assert _outcomes(building.faster_than_sindi, report) == [("0.95 ×", False)]
     assert _outcomes(building.smaller_than_seismic, report) == [("0.70 ×", False)]
     generated = _report("msmarco-like:10", measured, indexes)
+    swept = [
+        Swept("sparseret", "-", "", 10, 1.0, 1.0, None, exact=True, promised=None),
+        Swept("sparseret", "precision=uint8", "", 10, 0.96, 1.0, None, exact=False, promised=None),
+        Swept("seismic", "large", "", 10, 0.99, 1.0, None, exact=False, promised=None),
+        Swept("scipy", "-", "", 10, 1.0, 1.0, None, exact=True, promised=None),
+    ]
+    rounded = [
+        *indexes,
+        built("sparseret", "precision=uint8", 2.0, 500),
+        built("scipy", "-", 1, 650),
+    ]
+    equal = replace(_report("splade-long", measured, rounded), swept=tuple(swept))
+    assert _outcomes(building.smallest_at_equal_recall, equal) == [
+        ("0.77 ×", True), ("1.08 ×", False), ("1.08 ×", False), ("1.08 ×", False)
+    ]  # fmt: skip
     assert _outcomes(building.smaller_than_seismic, generated) == [("0.70 ×", True)]
 
 
@@ -292,3 +337,23 @@ def test_the_page_names_what_is_missing(tmp_path: Path) -> None:
     text = page.read_text()
     assert "- `scale.json`: `python -m benchmarks scale`" in text
     assert "- `ranges-msmarco-like-1000000.json`: `python -m benchmarks ranges" in text
+
+
+def test_a_small_run_on_vocabulary_heads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from benchmarks import vocabulary_head
+    from benchmarks.result_files import read_results
+
+    arguments = ["--random", "600", "20", "--tokens", "40", "7", "--texts", "3", "--rounds", "2"]
+    vocabulary_head.main([*arguments, "--out", str(tmp_path / "head")])
+    (result,) = read_results([tmp_path / "head.json"])
+    assert (result.record.columns, result.record.width) == (600, 20)
+    assert {head.tokens for head in result.record.heads} == {40, 7}
+    assert all(len(head.milliseconds) == 2 for head in result.record.heads)
+    assert "| numpy, all logits | 40 |" in capsys.readouterr().out
+    decoder, states = vocabulary_head.random_states(300, 8, [30], 2)
+    wrong = vocabulary_head.VocabularyHead(decoder.weight, decoder.bias + np.float32(1))
+    monkeypatch.setattr(vocabulary_head, "VocabularyHead", lambda *_: wrong)
+    with pytest.raises(ValueError, match="sparseret float32 finds something else"):
+        vocabulary_head.measure_heads(decoder, states, 1)

@@ -42,7 +42,7 @@ _FENCE = re.compile(
 _OPTION = re.compile(r"(?<![\w-])--?[A-Za-z][\w-]*")
 _LINK = re.compile(r"\]\((?!https?:|mailto:)(?P<target>[^)#\s]*)(?:#(?P<anchor>[^)\s]*))?\)")
 # What differs between machines and versions of SQLite: sizes, times, and digits past the fifth.
-_SIZE = re.compile(r"\d[\d,.]*(?= ?(?:ms|MB|MiB|KiB|queries/s|bytes|->)(?!\w))|(?<=^bytes).*")
+_SIZE = re.compile(r"\d[\d,.]*(?= ?(?:ms|MB|GiB|MiB|KiB|queries/s|bytes|->)(?!\w))|(?<=^bytes).*")
 _LONG_NUMBER = re.compile(r"\d+\.\d{6,}")
 
 

@@ -26,6 +26,7 @@ class FakeRetriever:
 
     opened: Path | None = None
     created: tuple[str, Mapping[str, object] | None] | None = None
+    encoder = None  # has no weights to tell of
 
     def __init__(self) -> None:
         self.documents: list[Document] = []

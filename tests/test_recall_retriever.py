@@ -21,6 +21,7 @@ from sparseret.cli.app import main
 from sparseret.cli.options import parse_size
 from sparseret.documents import Document
 from sparseret.errors import ConfigurationError, IndexLockedError
+from sparseret.indexers.reduction import Reduction
 from sparseret.indexers.verify import verify_index
 from sparseret.protocols import CollectionEncoder, Encoder, Mode
 from sparseret.retriever import Retriever
@@ -455,3 +456,33 @@ def test_memory_of_the_index_command(run: Run, tmp_path: Path) -> None:
         )
     info = json.loads(run("info", index, "--json").out)
     assert [segment["documents"] for segment in info["segments"]] == [1000, 500, 1000, 500]
+
+
+def test_smaller_vectors(run: Run, tmp_path: Path) -> None:
+    corpus = tmp_path / "corpus.jsonl"
+    lines = [json.dumps({"_id": str(i), "text": text}) for i, text in enumerate(texts(50, 1))]
+    corpus.write_text("\n".join(lines) + "\n", "utf-8")
+    reduction = Reduction("uint8", 4.0, mass=0.9, max_terms=12)
+    with Retriever.create(tmp_path / "a", WrittenWeights(), reduction=reduction) as retriever:
+        retriever.add(Document(str(i), text) for i, text in enumerate(texts(50, 1)))
+        retriever.commit()
+        assert retriever.index.reduction == reduction
+        want = retriever.retrieve(texts(5, 2), k=50)
+    options = ["--precision", "uint8", "--largest", "4", "--mass", "0.9", "--max-terms", "12"]
+    call = ["index", str(corpus), "--out", str(tmp_path / "b"), "--encoder", "written"]
+    assert run(*call, *options).status == 0
+    with Retriever.open(tmp_path / "b") as retriever:
+        assert retriever.index.reduction == reduction
+        got = retriever.retrieve(texts(5, 2), k=50)
+    assert got.ids == want.ids
+    for a, b in zip(got.scores, want.scores, strict=True):
+        np.testing.assert_array_equal(a, b)
+    refused = run(*call, "--mass", "0.5")
+    assert refused.status == 2
+    assert "--max-terms" in refused.err
+    refused = run("index", corpus, "--out", tmp_path / "c", "--precision", "float16")
+    assert refused.status == 1
+    assert "counts are neither rounded nor pruned" in refused.err
+    refused = run(*call[:3], tmp_path / "d", *call[4:], "--precision", "uint8")
+    assert refused.status == 1
+    assert "largest= goes with" in refused.err

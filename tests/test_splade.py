@@ -6,17 +6,20 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 pytest.importorskip("sparseret.kernels._native", reason="the native kernel is not built")
 pytest.importorskip("torch", reason="torch is not installed")
 pytest.importorskip("transformers", reason="transformers is not installed")
 
 from sparseret.documents import Document
+from sparseret.encoders.model_folder import find_folder
 from sparseret.encoders.onnx_body import export_onnx
 from sparseret.encoders.splade import SpladeEncoder
 from sparseret.encoders.text_batches import TextTokenizer
@@ -295,6 +298,33 @@ def test_an_unknown_repository(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
         SpladeEncoder("nobody/nothing")
 
 
+@pytest.mark.parametrize("weights", ["model.safetensors", "pytorch_model.bin"])
+def test_a_repository_is_fetched_without_what_is_not_needed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, weights: str
+) -> None:
+    hub = pytest.importorskip("huggingface_hub", reason="huggingface_hub is not installed")
+    monkeypatch.setenv("HF_HUB_OFFLINE", "0")
+    monkeypatch.chdir(tmp_path)
+    held = ["config.json", "tokenizer.json", weights, "onnx/model.onnx", "model.h5"]
+    held += ["pytorch_model.bin"] * (weights != "pytorch_model.bin")
+    fetched: list[str] = []
+
+    def fetch(name: str, *, allow_patterns: list[str], local_files_only: bool) -> str:
+        assert (name, local_files_only) == ("owner/name", False)
+        for file in held:
+            if any(fnmatch(file, pattern) for pattern in allow_patterns):
+                fetched.append(file)
+                (tmp_path / "snapshot").mkdir(exist_ok=True)
+                (tmp_path / "snapshot" / file).touch()
+        return str(tmp_path / "snapshot")
+
+    monkeypatch.setattr(hub, "snapshot_download", fetch)
+    assert find_folder("owner/name") == tmp_path / "snapshot"
+    assert sorted(fetched) == ["config.json", weights, "tokenizer.json"]
+    (tmp_path / "owner" / "name").mkdir(parents=True)
+    assert find_folder("owner/name") == tmp_path / "owner" / "name"  # a folder wins
+
+
 def test_documents_without_torch(make_model: Callable[..., Path], tmp_path: Path) -> None:
     for package in ("onnx", "onnxscript", "onnxruntime"):
         pytest.importorskip(package, reason=f"{package} is not installed")
@@ -320,6 +350,29 @@ def test_documents_without_torch(make_model: Callable[..., Path], tmp_path: Path
     assert int(first.split()[0]) == expected.nnz
     assert float(first.split()[1]) == pytest.approx(float(expected.sum()), rel=1e-5)
     assert "pip install 'sparseret[neural]'" in second
+
+
+def test_on_the_command_line(
+    make_model: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from sparseret.cli.app import app
+
+    corpus, index = tmp_path / "corpus.jsonl", str(tmp_path / "a.idx")
+    texts = [*TEXTS, " ".join(TEXTS * 9)]
+    lines = [json.dumps({"_id": str(row), "text": text}) for row, text in enumerate(texts)]
+    corpus.write_text("\n".join(lines) + "\n", "utf-8")
+    model = ["--encoder", "splade", "-O", f"folder={make_model(TEXTS)}", "-O", "max_length=20"]
+    runner = CliRunner()
+    made = runner.invoke(app, ["index", str(corpus), "--out", index, *model])
+    assert made.exit_code == 0, made.output
+    assert "4 documents indexed" in made.output
+    assert "1 text was longer than the encoder reads" in made.output
+    assert "max pooling, 20 tokens" in made.output
+    found = runner.invoke(app, ["search", index, TEXTS[0], "-k", "1"])
+    assert found.exit_code == 0, found.output
+    assert json.loads(found.output)["id"] in "0123"
+    other = runner.invoke(app, ["index", str(corpus), "--out", index, *model[:-1], "max_length=9"])
+    assert other.exit_code != 0  # an index is of one space
 
 
 def test_progress(make_model: Callable[..., Path], capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,9 +25,19 @@ class SparseretVectors(Engine):
     distribution = "sparseret"
     remarks = (
         "`InvertedIndex.search` of one CSR row a call, which returns string ids and scores; the "
-        "batch call has all rows. The index is a durable folder; recalls are its own calibration."
+        "batch call has all rows. The index is a durable folder; recalls are its own calibration. "
+        "With `precision`, values are rounded when they are added, as most peers do."
     )
     reusable = False
+
+    def builds(self, corpus: VectorCorpus) -> Sequence[Options]:
+        default: Options = {}
+        if corpus.file is None:
+            return [default]
+        largest = float(corpus.matrix.max())
+        return [
+            default, {"precision": "float16"}, {"precision": "uint8", "largest": round(largest, 3)}
+        ]  # fmt: skip
 
     def unfit(self, corpus: VectorCorpus) -> str | None:  # noqa: ARG002
         return None
@@ -38,8 +47,10 @@ class SparseretVectors(Engine):
             _ = corpus.matrix  # read it before the clock starts
         return corpus
 
-    def build(self, converted: VectorCorpus, folder: Path, options: Options) -> None:  # noqa: ARG002
-        with InvertedIndex.create(folder / "index", dim=converted.n_columns, signed=False) as index:
+    def build(self, converted: VectorCorpus, folder: Path, options: Options) -> None:
+        with InvertedIndex.create(
+            folder / "index", dim=converted.n_columns, signed=False, **options
+        ) as index:
             first = 0
             for rows in converted.chunks():
                 index.add([str(first + i) for i in range(rows.shape[0])], rows)
@@ -47,23 +58,23 @@ class SparseretVectors(Engine):
             index.commit()
             index.merge(calibrate=False)  # with real queries, when it is opened
 
-    def open(self, folder: Path, options: Options, queries: csr_array) -> None:  # noqa: ARG002
+    def open(self, folder: Path, options: Options, queries: csr_array) -> None:
+        self._rounded = bool(options)
         self._index = InvertedIndex.open(folder / "index")
-        self._approximate = "recall" in inspect.signature(self._index.search).parameters
         tuned = folder / "tuned"
-        if self._approximate and not tuned.exists():
+        if not tuned.exists():
             self._index.tune(queries)
             tuned.touch()
 
     def settings(self, k: int) -> Sequence[Setting]:  # noqa: ARG002
+        if self._rounded:  # what it promises is of the rounded vectors
+            return [Setting({"exact": True}), *(Setting({"recall": r}) for r in _RECALLS)]
         exact = Setting({"exact": True}, exact=True, promised=1.0)
-        if not self._approximate:
-            return [exact]
         return [exact, *(Setting({"recall": r}, promised=r) for r in _RECALLS)]
 
     def calls(self, queries: csr_array, k: int, setting: Setting) -> Calls:
         search = self._index.search
-        options = dict(setting.options) if self._approximate else {}
+        options = setting.options
         return Calls(
             [queries[q : q + 1] for q in range(queries.shape[0])],
             lambda row: search(row, k, threads=1, **options).ids[0],

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from sparseret.cli.delete import delete_command
+from sparseret.cli.encode import encode_command
 from sparseret.cli.eval import eval_command
 from sparseret.cli.index import index_command
 from sparseret.cli.info import info_command
@@ -29,6 +30,7 @@ app = typer.Typer(
 app.command("index")(index_command)
 app.command("search")(search_command)
 app.command("eval")(eval_command)
+app.command("encode")(encode_command)
 app.command("info")(info_command)
 app.command("delete")(delete_command)
 app.command("merge")(merge_command)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from sparseret.cli.encoders import note_license, note_truncated, resolve_encoder
 from sparseret.cli.options import parse_options
 from sparseret.cli.recall import RecallOption, merge_with_progress
 
@@ -213,7 +214,8 @@ def eval_command(
         )
     else:
         calibrated = recall is not None
-        with _retriever(dataset, index, encoder or "bm25", options, calibrated) as retriever:
+        name = resolve_encoder(encoder or "bm25")
+        with _retriever(dataset, index, name, options, calibrated) as retriever:
             report = evaluate(
                 retriever,
                 dataset,
@@ -257,7 +259,9 @@ def _retriever(
     with tempfile.TemporaryDirectory(prefix="sparseret-eval-") as folder:
         path = Path(folder) / "index"
         with Retriever.create(path, encoder, encoder_options=options) as retriever:
+            note_license(retriever.encoder)
             retriever.add(_documents(dataset.corpus))
+            note_truncated(retriever.encoder)
             if calibrated:
                 # Which calibrates, too: without it every search is exact.
                 merge_with_progress(retriever, show=sys.stderr.isatty())

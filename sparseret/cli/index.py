@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sparseret.cli.console import count
+from sparseret.cli.encoders import note_license, note_truncated, resolve_encoder
 from sparseret.cli.options import parse_options, parse_size
 from sparseret.cli.recall import merge_with_progress
 
 if TYPE_CHECKING:
+    from sparseret.indexers.reduction import Reduction
     from sparseret.readers import BadLine
     from sparseret.retriever import Retriever
 
@@ -39,6 +41,14 @@ class Format(str, Enum):
     tsv = "tsv"
 
 
+class PrecisionName(str, Enum):
+    """How weights are stored."""
+
+    float32 = "float32"
+    float16 = "float16"
+    uint8 = "uint8"
+
+
 def index_command(
     corpus: Annotated[
         str,
@@ -56,7 +66,11 @@ def index_command(
     ] = None,
     encoder: Annotated[
         str | None,
-        typer.Option(help="Encoder of a new index.", show_default="bm25"),
+        typer.Option(
+            help="Encoder of a new index: bm25, splade:FOLDER, inference-free:FOLDER or another "
+            "(docs/encoders.md), or auto for the best at hand.",
+            show_default="bm25",
+        ),
     ] = None,
     encoder_option: Annotated[
         list[str] | None,
@@ -97,6 +111,36 @@ def index_command(
             show_default=False,
         ),
     ] = None,
+    precision: Annotated[
+        PrecisionName | None,
+        typer.Option(
+            help="Round weights when they are added, for a smaller index: to half precision, or "
+            "to 255 steps up to --largest. Only for a new index of weights.",
+            show_default="float32",
+        ),
+    ] = None,
+    largest: Annotated[
+        float | None,
+        typer.Option(
+            help="With --precision uint8, the largest weight to expect.", show_default=False
+        ),
+    ] = None,
+    mass: Annotated[
+        float | None,
+        typer.Option(
+            help="Keep this share of each document's weight, in its heaviest terms. Only for a "
+            "new index of weights.",
+            show_default="1",
+        ),
+    ] = None,
+    max_terms: Annotated[
+        int | None,
+        typer.Option(
+            help="Keep at most so many of a document's heaviest terms. Only for a new index of "
+            "weights.",
+            show_default="all",
+        ),
+    ] = None,
     commit_every: Annotated[
         int, typer.Option(min=1, help="Documents between two commits.")
     ] = 100_000,
@@ -129,6 +173,10 @@ def index_command(
 
         sparseret search my.idx "lift of a wing"
 
+    Learned weights, from a folder of a model or the Hugging Face Hub:
+
+        sparseret index corpus.jsonl --encoder splade:my-model
+
     Other parameters and languages:
 
         sparseret index corpus.tsv.gz -O k1=0.9 -O b=0.4 -O language=german
@@ -159,9 +207,13 @@ def index_command(
             print(f"skipped {line.path}:{line.line}: {line.reason}", file=sys.stderr)
 
     created = not (out / "catalog.sqlite").exists()
+    reduction = _reduction(precision, largest, mass, max_terms)
+    encoder = None if encoder is None else resolve_encoder(encoder)
     retriever = _open(
-        out, encoder, parse_options(encoder_option), filter_field or [], order_by, memory
+        out, encoder, parse_options(encoder_option), filter_field or [], order_by, reduction, memory
     )
+    if created and not quiet:
+        note_license(retriever.encoder)
     with _discard_if_empty(retriever, created), retriever:
         before = len(retriever)
         with progress_bar("Indexing", size, show=show, unit="bytes") as advance:
@@ -188,6 +240,7 @@ def index_command(
         total = len(retriever)
     if quiet:
         return
+    note_truncated(retriever.encoder)
     if report.complete_before:
         print(f"{corpus} is in {out} already: nothing to do (--update reads it again)")
     else:
@@ -226,12 +279,30 @@ def _default_folder(corpus: str) -> Path:
     return Path(path.stem + ".idx")
 
 
+def _reduction(
+    precision: PrecisionName | None,
+    largest: float | None,
+    mass: float | None,
+    max_terms: int | None,
+) -> Reduction | None:
+    """What the options ask for, None where they were not used."""
+    if precision is None and largest is None and mass is None and max_terms is None:
+        return None
+    from sparseret.indexers.reduction import Reduction
+
+    return Reduction(
+        precision.value if precision else "float32", largest, 1.0 if mass is None else mass,
+        max_terms,
+    )  # fmt: skip
+
+
 def _open(
     out: Path,
     encoder: str | None,
     options: dict[str, object],
     filter_fields: list[str],
     order_by: str | None,
+    reduction: Reduction | None,
     memory: int | None,
 ) -> Retriever:
     """The index at ``out``, made if there is none."""
@@ -242,7 +313,7 @@ def _open(
     try:
         return Retriever.create(
             out, encoder or "bm25", encoder_options=options, filter_fields=filter_fields,
-            order_by=order_by, memory_budget=memory,
+            order_by=order_by, reduction=reduction, memory_budget=memory,
         )  # fmt: skip
     except IndexExistsError:
         if not (out / "catalog.sqlite").exists():
@@ -251,6 +322,10 @@ def _open(
         raise typer.BadParameter(f"--filter-field is for a new index; {out} exists")
     if order_by:
         raise typer.BadParameter(f"--order-by is for a new index; {out} exists")
+    if reduction is not None:
+        raise typer.BadParameter(
+            f"--precision, --largest, --mass and --max-terms are for a new index; {out} exists"
+        )
     # Named again, the encoder must be the one the index was made with.
     given = load_encoder(encoder or "bm25", options) if encoder or options else None
     return Retriever.open(out, given, memory_budget=memory)

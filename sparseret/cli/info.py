@@ -76,6 +76,7 @@ def info_command(
 
 def _read(path: Path) -> tuple[str, IndexInfo]:
     """The encoder in one line, and what the index holds."""
+    from sparseret.errors import ConfigurationError, MissingExtraError
     from sparseret.indexers.catalog import Catalog
     from sparseret.indexers.info import index_info
     from sparseret.indexers.inverted import InvertedIndex
@@ -84,8 +85,16 @@ def _read(path: Path) -> tuple[str, IndexInfo]:
     catalog = Catalog(path, writable=False)
     encoded = catalog.has_meta("setting:encoder")
     catalog.close()
+    description = "none (vectors were given)"
     if encoded:
-        with Retriever.open(path) as retriever:
-            return retriever.description, index_info(retriever.index)
+        try:
+            retriever = Retriever.open(path)
+        except (ConfigurationError, MissingExtraError) as error:  # its model is not here
+            description = f"cannot be loaded: {error}"
+        else:
+            with retriever:
+                stated = getattr(retriever.encoder, "license", None)
+                weights = f"; weights under {stated}" if stated else ""
+                return retriever.description + weights, index_info(retriever.index)
     with InvertedIndex.open(path) as index:
-        return "none (vectors were given)", index_info(index)
+        return description, index_info(index)

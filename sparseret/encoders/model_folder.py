@@ -35,7 +35,9 @@ DECODER_FILE = "model-decoder.safetensors"
 """Written by :func:`sparseret.encoders.onnx_body.export_onnx`, beside the body in ONNX."""
 
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
-_HUB_FILES = ("*.json", "*.safetensors", "*.bin", "*.txt", "*.model", "*.onnx", "*.md", "LICENSE*")
+_HUB_FILES = ("*.json", "*.safetensors", "*.txt", "*model-body.onnx", "*.md", "LICENSE*")
+_HUB_OLD_WEIGHTS = ("*pytorch_model*.bin",)
+"""Fetched where there are no others, as many repositories have both."""
 _WEIGHT_FILES = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin",
                  "pytorch_model.bin.index.json")  # fmt: skip
 _BLOCK = 2**20
@@ -102,16 +104,20 @@ def find_folder(name: str | Path) -> Path:
         raise MissingExtraError("huggingface_hub", "neural", f"fetching {name}") from error
     offline = os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE")
     try:
-        return Path(
-            snapshot_download(str(name), allow_patterns=list(_HUB_FILES), local_files_only=offline)
-        )
+        for patterns in (_HUB_FILES, _HUB_OLD_WEIGHTS):
+            found = Path(
+                snapshot_download(
+                    str(name), allow_patterns=list(patterns), local_files_only=offline
+                )
+            )
+            if any(found.rglob("*.safetensors")):
+                break
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        why = "is not in the local cache, and HF_HUB_OFFLINE is set" if offline else str(error)
+        why = "not in the local cache, and HF_HUB_OFFLINE is set" if offline else str(error)
         raise ConfigurationError(
-            f"{name}: no such folder, and as a Hugging Face repository it {why}"
-            if offline
-            else f"{name}: no such folder, and not to be had from the Hugging Face Hub: {why}"
+            f"{name}: no such folder; as a Hugging Face repository: {why}"
         ) from error
+    return found
 
 
 def read_json(file: Path) -> Any:

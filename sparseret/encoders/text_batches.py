@@ -111,7 +111,7 @@ class TextTokenizer:
 
     def token(self, column: int) -> str:
         """The token with an id, in letters. Raises KeyError where there is none."""
-        token = self.tokenizer.id_to_token(column) if 0 <= column < 2**32 else None
+        token: str | None = self.tokenizer.id_to_token(column) if 0 <= column < 2**32 else None
         if token is None:
             raise KeyError(column)
         if type(self.tokenizer.decoder).__name__ == "ByteLevel":  # its tokens are bytes, as letters

@@ -8,6 +8,7 @@ Retrievers. 2024. Needs NumPy and tokenizers, nothing else.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from hashlib import sha256
 from itertools import accumulate, chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,14 +41,13 @@ class TokenTable:
     Args:
         folder: holds ``tokenizer.json``.
         weights: of each token id, shape (vocabulary,); what is negative counts as 0.
-        digest: identity of the weights.
 
     Raises:
         ConfigurationError: no tokenizer, or weights that are not finite.
         MissingExtraError: tokenizers is not installed.
     """
 
-    def __init__(self, folder: Path, weights: NDArray[np.float32], digest: str) -> None:
+    def __init__(self, folder: Path, weights: NDArray[np.float32]) -> None:
         if weights.ndim != 1 or not np.isfinite(weights).all():
             raise ConfigurationError(
                 f"{folder}: weights of tokens must be a row of finite numbers, "
@@ -56,7 +56,6 @@ class TokenTable:
         self.folder = folder
         self.weights = np.maximum(weights, 0).astype(np.float32)
         """Weight of each token id, float32, shape (vocabulary,)."""
-        self.digest = digest
         self.max_length = longest_input(folder)
         """Tokens of a query that are read."""
         self.truncated = 0
@@ -66,6 +65,13 @@ class TokenTable:
         self._tokenizer.no_truncation()
         self._by_word = _splits_at_spaces(self._tokenizer)
         self._words: dict[str, list[int]] = {}
+
+    @property
+    def digest(self) -> str:
+        """Identity of weights and tokenizer, 16 hexadecimal digits."""
+        made = sha256(self.weights.astype("<f4").tobytes())
+        made.update(digest_of_files([self.folder / "tokenizer.json"]).encode())
+        return made.hexdigest()[:16]
 
     def encode(
         self,
@@ -194,7 +200,7 @@ def _of_tensor(folder: Path) -> TokenTable:
         weights = load_file(file)["weight"]
     except (OSError, SafetensorError, KeyError) as error:
         raise ConfigurationError(f"{file} holds no tensor 'weight': {error}") from error
-    return TokenTable(folder, weights.astype(np.float32), digest_of_files([file]))
+    return TokenTable(folder, weights.astype(np.float32))
 
 
 def _of_json(file: Path, folder: Path) -> TokenTable:
@@ -210,4 +216,4 @@ def _of_json(file: Path, folder: Path) -> TokenTable:
         if column is None:
             raise ConfigurationError(f"{file}: the tokenizer in {folder} has no token {token!r}")
         weights[column] = weight
-    return TokenTable(folder, weights, digest_of_files([file]))
+    return TokenTable(folder, weights)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,10 +13,8 @@ from sparseret.indexers.catalog import Catalog
 
 __all__ = ["IdTable"]
 
-_FEW = 100
-"""Up to so many, a loop beats NumPy."""
 _MAX_KEPT = 2**23
-"""Beyond this range of numbers (9 bytes each) ids are read anew for each search."""
+"""Beyond this range of numbers (8 bytes each) ids are read anew for each search."""
 
 
 class IdTable:
@@ -34,24 +33,11 @@ class IdTable:
         self._size = size if size <= _MAX_KEPT else 0
 
     @cached_property
-    def _kept(self) -> tuple[NDArray[np.object_], NDArray[np.bool_]]:
-        """Ids by number, and which of them were read; made at the first search."""
-        return np.empty(self._size, dtype=object), np.zeros(self._size, dtype=bool)
+    def _kept(self) -> list[str | None]:
+        """Ids by number, None where not read yet; made at the first search."""
+        return [None] * self._size
 
-    def few(self, numbers: NDArray[np.int64]) -> list[str]:
-        """:meth:`ids` as a list, faster for a handful of numbers that were asked for before."""
-        if self._size and len(numbers) <= _FEW:
-            ids, first = self._kept[0], self._first
-            try:
-                found = [ids[number - first] for number in numbers.tolist()]
-            except IndexError:  # one that is not there: `ids` says so
-                found = [None]
-            if None not in found and (not len(numbers) or int(numbers.min()) >= first):
-                return found
-        every: list[str] = self.ids(numbers).tolist()
-        return every
-
-    def ids(self, numbers: NDArray[np.int64]) -> NDArray[np.object_]:
+    def ids(self, numbers: NDArray[np.int64]) -> list[str]:
         """Ids in the order of ``numbers``, which may repeat.
 
         Raises:
@@ -59,23 +45,28 @@ class IdTable:
         """
         if not self._size:
             distinct, at = np.unique(numbers, return_inverse=True)
-            return self._read(distinct)[at]
-        at = numbers - self._first
-        if len(at) and int(at.view(np.uint64).max()) >= self._size:
+            read = self._read(distinct)
+            return [read[i] for i in at.tolist()]
+        kept, first = self._kept, self._first
+        asked = numbers.tolist()
+        if asked and min(asked) < first:
             return self._read(np.unique(numbers))  # raises
-        ids, read = self._kept
-        known = read[at]
-        if not known.all():
-            missing = np.unique(numbers[~known])
-            ids[missing - self._first] = self._read(missing)
-            read[missing - self._first] = True
-        return ids[at]
+        try:
+            found = [kept[number - first] for number in asked]
+        except IndexError:
+            return self._read(np.unique(numbers))  # raises
+        if None in found:
+            missing = np.unique([n for n, id in zip(asked, found, strict=True) if id is None])
+            for number, id in zip(missing.tolist(), self._read(missing), strict=True):
+                kept[number - first] = id
+            found = [kept[number - first] for number in asked]
+        return cast("list[str]", found)
 
-    def _read(self, numbers: NDArray[np.int64]) -> NDArray[np.object_]:
+    def _read(self, numbers: NDArray[np.int64]) -> list[str]:
         found = self._catalog.ids(numbers)
         if len(found) != len(numbers):
             raise CorruptIndexError(
                 f"{self._catalog.folder}: a segment names documents that the catalog lacks. "
                 "`sparseret verify` tells which file is damaged; restore it or index again"
             )
-        return np.array([found[number] for number in numbers.tolist()], dtype=object)
+        return [found[number] for number in numbers.tolist()]

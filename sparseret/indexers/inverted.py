@@ -217,7 +217,7 @@ class InvertedIndex:
             VectorError, ConfigurationError, FilterError, CorruptIndexError
         """
         return search_snapshot(
-            self.snapshot, self._check(vectors), k, allow=allow, where=where, exact=exact,
+            self.snapshot, vectors, k, allow=allow, where=where, exact=exact,
             recall=recall, effort=effort, threads=threads,
         )  # fmt: skip
 

@@ -40,20 +40,22 @@ def search_snapshot(
     effort: Effort | None = None,
     threads: int | None = None,
 ) -> Hits:
-    """:meth:`InvertedIndex.search` on one snapshot, for vectors that were checked."""
+    """:meth:`InvertedIndex.search` on one snapshot."""
     check_count("k", k)
     if threads is not None:
         check_count("threads", threads)
     chosen, mode = _choose_effort(snapshot, k, exact, recall, effort)
-    between, allowed = _selected(snapshot, allow, where)
-    numbers, scores, _, _ = snapshot.search(
+    between, allowed = (
+        (None, None) if allow is None and where is None else _selected(snapshot, allow, where)
+    )
+    found = snapshot.search(
         queries, k, allow=allowed, between=between, effort=chosen, threads=threads or _CORES
     )
-    if len(numbers) == 1:
-        return Hits([snapshot.few_ids(numbers[0])], scores, mode)
-    every = snapshot.ids(np.concatenate([np.empty(0, np.int64), *numbers]))
-    ends = [0, *accumulate(map(len, numbers))]
-    return Hits([every[begin:end].tolist() for begin, end in pairwise(ends)], scores, mode)
+    if len(found.numbers) == 1:
+        return Hits([snapshot.ids(found.numbers[0])], found.scores, mode)
+    every = snapshot.ids(np.concatenate([np.empty(0, np.int64), *found.numbers]))
+    ends = [0, *accumulate(map(len, found.numbers))]
+    return Hits([every[begin:end] for begin, end in pairwise(ends)], found.scores, mode)
 
 
 def _selected(
@@ -115,16 +117,12 @@ def _choose_effort(
             raise ConfigurationError("exact=False needs recall=, such as recall=0.95")
         return None, Mode()
     check_recall(recall)
-    calibration = snapshot.calibration
-    level = None if calibration is None else calibration.cheapest(float(recall), k)
-    if level is None:  # nothing cheaper than an exact search is known to be good enough
-        return None, Mode()
-    return level.effort, Mode(exact=False, recall=level.recall)
+    return snapshot.cheapest(float(recall), k)
 
 
 def check_recall(recall: object) -> None:
     """Refuse a recall that cannot be asked for. Raises ConfigurationError."""
-    if not isinstance(recall, Real) or not 0.5 <= float(recall) <= 0.999:
+    if not isinstance(recall, (float, Real)) or not 0.5 <= float(recall) <= 0.999:
         raise ConfigurationError(
             f"recall must be a number from 0.5 to 0.999, got {recall!r}: for an exact search, "
             "leave it out"
@@ -133,7 +131,7 @@ def check_recall(recall: object) -> None:
 
 def check_count(name: str, value: object) -> None:
     """Refuse what is no whole number from 1 on. Raises ConfigurationError."""
-    if not isinstance(value, Integral) or int(value) < 1:
+    if not isinstance(value, (int, Integral)) or int(value) < 1:  # int: ABCs are slow
         raise ConfigurationError(f"{name} must be a whole number, at least 1, got {value!r}")
 
 

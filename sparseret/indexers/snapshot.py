@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import weakref
-from collections.abc import Mapping
-from functools import cached_property, lru_cache
+from collections.abc import Callable, Mapping
+from functools import cached_property, lru_cache, partial
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -14,20 +14,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparseret import kernels, vectors
-from sparseret.errors import CorruptIndexError, VectorError
+from sparseret.errors import CorruptIndexError
 from sparseret.indexers.calibration import Calibration, made_queries
 from sparseret.indexers.catalog import CALIBRATION, Catalog, SegmentEntry
 from sparseret.indexers.id_table import IdTable
 from sparseret.indexers.segment import SegmentData
 from sparseret.indexers.segment_file import SegmentFile, read_segment
-from sparseret.protocols import Weighting
+from sparseret.protocols import Mode, Weighting
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
 __all__ = ["Found", "Snapshot"]
-
-_FLOAT32_MAX = float(np.finfo(np.float32).max)
 
 
 class Found(NamedTuple):
@@ -72,18 +70,23 @@ class Snapshot:
         self.n_documents = int(self._first_rows[-1]) - sum(len(dead) for dead in self._dead)
         self.mean_length = self._mean_length()
         self._segments: list[kernels.Segment | kernels.ImpactSegment] = []
-        self._largest = 0.0
+        largest = 0.0
         for file in self.files:
             weights = None
             if file.data.coded:
                 weights = file.data.code_values
                 if weighting is not None and isinstance(file.data, SegmentData):
                     weights = weighting.weigh(weights, file.data.code_lengths, self.mean_length)
-                self._largest = max(self._largest, float(np.abs(weights).max(initial=0.0)))
+                largest = max(largest, float(np.abs(weights).max(initial=0.0)))
             else:
-                self._largest = max(self._largest, file.largest)
+                largest = max(largest, file.largest)
             self._segments.append(_ready(file, weights))
         self._weighting = weighting
+        dim = self.catalog.meta("dim")
+        self._dim, self._signed = int(dim) if dim else None, self.catalog.meta("signed") == "1"
+        self._collection = kernels.Collection(
+            self._segments, dim=self._dim, signed=self._signed, largest=largest
+        )
         # Services ask for the same few filters again and again.
         self.numbers_where = lru_cache(maxsize=8)(self.catalog.numbers_where)
         table = IdTable(
@@ -91,7 +94,7 @@ class Snapshot:
             first=self.entries[0].first if self.entries else 0,
             last=self.entries[-1].last if self.entries else -1,
         )
-        self.ids, self.few_ids = table.ids, table.few
+        self.ids = table.ids
 
     # --- statistics (sparseret.protocols.Statistics) -------------------------------------------
 
@@ -138,7 +141,7 @@ class Snapshot:
         """Top-k: document numbers and scores, one array of each a query.
 
         Args:
-            queries: canonical CSR, shape (n, dim).
+            queries: any scipy sparse array of shape (n, dim); canonical CSR is not copied.
             k: at least 1; fewer are returned where fewer match.
             allow: ascending numbers of the documents that may be returned; None for all.
             between: consecutive numbers, outside of which no document is returned; the work is in
@@ -147,14 +150,18 @@ class Snapshot:
             threads: queries are spread over this many threads.
 
         Raises:
-            VectorError: scores could exceed float32.
+            VectorError: queries that cannot be, or whose scores could exceed float32.
         """
-        self._check_range(queries)
-        ranking = kernels.search(
-            self._segments, queries, k, allowed=self._allowed(allow),
-            rows=None if between is None else self._rows_between(between),
-            effort=effort, threads=threads,
-        )  # fmt: skip
+        allowed = self._allowed(allow)
+        inside = None if between is None else self._rows_between(between)
+        search = self._collection.search
+        try:
+            ranking = search(queries, k, allowed, inside, effort, threads)
+        except (kernels.NotCanonicalError, TypeError):
+            # The kernel tells faster than Python could that queries are as they should be. Here
+            # they are put right, or what is wrong with them is said.
+            checked = vectors.check(queries, dim=self._dim, signed=self._signed)
+            ranking = search(checked, k, allowed, inside, effort, threads)
         numbers = self._numbers(ranking.rows)
         if queries.shape[0] == 1:
             return Found([numbers], [ranking.scores], [ranking.places], ranking.work)
@@ -200,6 +207,12 @@ class Snapshot:
             return None
         return Calibration.from_json(self.catalog.meta(CALIBRATION))
 
+    @cached_property
+    def cheapest(self) -> Callable[[float, int], tuple[kernels.Effort | None, Mode]]:
+        """The cheapest effort that reached a recall for k results, or None for exact search."""
+        # Of the calibration alone: a cache of a method would keep the snapshot from being dropped.
+        return lru_cache(maxsize=64)(partial(_cheapest, self.calibration))
+
     def sample_queries(self, n: int) -> csr_array:
         """Queries made from up to n live documents, spread evenly, for calibration."""
         rows = []
@@ -210,22 +223,9 @@ class Snapshot:
                 columns, values = self.row(int(number))
                 if len(columns) and (values > 0).all():
                     rows.append((columns, values))
-        return made_queries(rows[:n], vectors.MAX_DIM)
+        return made_queries(rows[:n], self._dim or vectors.MAX_DIM)
 
     # --- details -------------------------------------------------------------------------------
-
-    def _check_range(self, queries: csr_array) -> None:
-        """Sums of finite products must stay finite: an infinite score has no rank."""
-        size = np.abs(queries.data)
-        if float(np.add.reduce(size, dtype=np.float64)) * self._largest <= _FLOAT32_MAX / 2:
-            return
-        size = size.astype(np.float64)
-        heaviest = max(float(row.sum()) for row in np.split(size, queries.indptr[1:-1]))
-        if heaviest * self._largest > _FLOAT32_MAX / 2:
-            raise VectorError(
-                f"query weights that sum to {heaviest:.3g} times document weights up to "
-                f"{self._largest:.3g} could exceed float32: scale the vectors down"
-            )
 
     def _dead_positions(self, file: SegmentFile) -> NDArray[np.int64]:
         numbers = file.data.numbers
@@ -282,6 +282,15 @@ class Snapshot:
             if inside.any():
                 numbers[inside] = file.data.numbers[rows[inside] - self._first_rows[s]]
         return numbers
+
+
+def _cheapest(
+    calibration: Calibration | None, recall: float, k: int
+) -> tuple[kernels.Effort | None, Mode]:
+    level = None if calibration is None else calibration.cheapest(recall, k)
+    if level is None:  # nothing cheaper than an exact search is known to be good enough
+        return None, Mode()
+    return level.effort, Mode(exact=False, recall=level.recall)
 
 
 def _ready(

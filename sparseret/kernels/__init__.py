@@ -6,8 +6,7 @@ own, and check every offset they read, so that an altered file gives an error an
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,19 +21,26 @@ except ImportError as error:
         "the installed package. Start it in another folder, or install with: pip install -e ."
     ) from error
 
+from sparseret.kernels.collection import (
+    Collection,
+    Effort,
+    NotCanonicalError,
+    Ranking,
+    Work,
+    search,
+)
 from sparseret.kernels.vocabulary_head import PooledRows, VocabularyHead
-
-if TYPE_CHECKING:
-    from scipy.sparse import csr_array
 
 __all__ = [
     "IMPACT_BITS",
     "WINDOW_BITS",
     "Codebook",
+    "Collection",
     "Effort",
     "ImpactBuilder",
     "ImpactLists",
     "ImpactSegment",
+    "NotCanonicalError",
     "PooledRows",
     "Postings",
     "RankedColumns",
@@ -53,9 +59,6 @@ __all__ = [
 
 WINDOW_BITS = 16
 """Documents are scored in windows of ``2**WINDOW_BITS``; postings number them within a window."""
-
-
-_ALL_ROWS = 2**62
 
 
 class Postings(NamedTuple):
@@ -118,37 +121,6 @@ class Rows(NamedTuple):
     indptr: NDArray[np.int64]
     columns: NDArray[np.int32]
     values: NDArray[np.float32]
-
-
-class Work(NamedTuple):
-    """What a search of impact-ordered segments did, summed over its queries."""
-
-    postings: int = 0
-    """Postings read."""
-    rows: int = 0
-    """Documents scored from their stored rows."""
-
-
-class Ranking(NamedTuple):
-    """Ranked rows of several queries: those of query q at ``ptr[q]:ptr[q + 1]``."""
-
-    ptr: NDArray[np.int64]
-    rows: NDArray[np.int64]
-    scores: NDArray[np.float32]
-    places: NDArray[np.uint32]
-    """For an approximate search, the place of each row among the candidates of its segment: fewer
-    candidates find those with lower places. Zeros where a segment was searched exactly."""
-    work: Work = Work()
-
-
-class Effort(NamedTuple):
-    """How thorough an approximate search is, in each impact-ordered segment."""
-
-    cut: float
-    """Lists are read until no document can lack more than this share, 0 to 1, of the largest
-    score there could be (the sum over the query's terms of weight times largest weight)."""
-    candidates: int
-    """That many documents, those that look best by what was read, are scored from their rows."""
 
 
 class RankedColumns(NamedTuple):
@@ -273,53 +245,6 @@ class ImpactBuilder:
         """The lists of all rows; ``words`` is what :meth:`add` returned, joined."""
         column_ptr, lists = self._native.finish()
         return ImpactLists(self._columns, self._column_max, column_ptr, lists, words)
-
-
-def search(
-    segments: Sequence[Segment | ImpactSegment],
-    queries: csr_array,
-    k: int,
-    *,
-    allowed: Sequence[NDArray[np.uint64] | None] | None = None,
-    rows: range | None = None,
-    effort: Effort | None = None,
-    threads: int = 1,
-) -> Ranking:
-    """Top-k by dot product; exact meaning: :func:`sparseret.kernels.reference.search`.
-
-    Args:
-        segments: searched as one collection; rows are numbered through in this order.
-        queries: canonical CSR (:func:`sparseret.vectors.check`), shape (n_queries, dim).
-        k: at most this many rows a query, at least 1.
-        allowed: per segment a bitmap of 64-bit words, bit ``row & 63`` of word ``row >> 6`` set
-            where the row may be returned; None allows every row.
-        rows: consecutive rows that may be returned; the work is in proportion. None for all.
-        effort: None for an exact search. Otherwise impact-ordered segments are searched
-            approximately: scores are exact, but hits may be missed. Others are searched exactly.
-        threads: queries are spread over this many threads; results do not depend on it.
-
-    Raises:
-        CorruptIndexError: an offset in the segment points outside it.
-    """
-    try:
-        ptr, found, scores, places, n_postings, n_rows = _native.search(
-            [segment.native for segment in segments],
-            [None] * len(segments) if allowed is None else list(allowed),
-            0 if rows is None else rows.start,
-            _ALL_ROWS if rows is None else rows.stop,
-            queries.indptr,
-            queries.indices,
-            queries.data,
-            k,
-            0.0 if effort is None else effort.cut,
-            0 if effort is None else effort.candidates,
-            max(1, threads),
-        )
-    except _native.CorruptSegment as error:
-        raise CorruptIndexError(
-            f"{error}: `sparseret verify` tells which file is damaged"
-        ) from error
-    return Ranking(ptr, found, scores, places, Work(n_postings, n_rows))
 
 
 def rank_columns(columns: NDArray[np.int32], values: NDArray[np.float32]) -> RankedColumns:

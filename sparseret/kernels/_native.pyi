@@ -1,3 +1,4 @@
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -47,6 +48,30 @@ class ImpactBuilder:
     ) -> NDArray[np.uint16]: ...
     def finish(self) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]: ...
 
+class Collection:
+    def __init__(
+        self, segments: list[Segment | ImpactSegment], dim: int, is_signed: bool, largest: float
+    ) -> None: ...
+    def search(
+        self,
+        n_columns: int,
+        indptr: NDArray[Any],
+        columns: NDArray[Any],
+        values: NDArray[Any],
+        k: int,
+        allowed: Sequence[NDArray[np.uint64] | None] | None,
+        begin: int,
+        end: int,
+        cut: float,
+        candidates: int,
+        n_threads: int,
+    ) -> (
+        tuple[
+            NDArray[np.int64], NDArray[np.int64], NDArray[np.float32], NDArray[np.uint32], int, int
+        ]
+        | None
+    ): ...
+
 class VocabularyHead:
     def __init__(
         self, weight: NDArray[np.float32], bias: NDArray[np.float32], exact: bool
@@ -60,21 +85,6 @@ class VocabularyHead:
         n_threads: int,
     ) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.float32]]: ...
 
-def search(
-    segments: list[Segment | ImpactSegment],
-    allowed: list[NDArray[np.uint64] | None],
-    begin: int,
-    end: int,
-    indptr: NDArray[np.int64],
-    columns: NDArray[np.int32],
-    values: NDArray[np.float32],
-    k: int,
-    cut: float,
-    candidates: int,
-    n_threads: int,
-) -> tuple[
-    NDArray[np.int64], NDArray[np.int64], NDArray[np.float32], NDArray[np.uint32], int, int
-]: ...
 def rank_columns(
     columns: NDArray[np.int32], values: NDArray[np.float32]
 ) -> tuple[NDArray[np.int32], NDArray[np.float32], NDArray[Any]]: ...

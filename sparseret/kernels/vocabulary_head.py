@@ -14,6 +14,7 @@ __all__ = ["PooledRows", "VocabularyHead"]
 
 _LIMIT = 1e15
 _MAX_WIDTH = 16384
+_LARGEST = float(np.finfo(np.float32).max)
 
 
 class PooledRows(NamedTuple):
@@ -123,7 +124,7 @@ class VocabularyHead:
     def _pool(
         self, hidden: Any, offsets: Any, threads: int, threshold: float, *, log_sum: bool
     ) -> PooledRows:
-        if not 0 <= threshold <= np.finfo(np.float32).max:
+        if not 0 <= threshold <= _LARGEST:
             raise ConfigurationError(f"threshold {threshold}: must be 0 or larger, and finite")
         states = _floats(hidden, "hidden", 2)
         if states.shape[1] != self.width:

@@ -9,9 +9,14 @@
 #include <algorithm>
 #include <atomic>
 #include <bit>
+#include <cstdio>
+#include <limits>
 #include <optional>
+#include <stdexcept>
+#include <vector>
 
 #include "bind_arrays.hpp"
+#include "canonical.hpp"
 #include "impact_search.hpp"
 #include "parallel.hpp"
 #include "search.hpp"
@@ -175,98 +180,179 @@ struct Targets {
     std::size_t n_rows = 0;
 };
 
-// Segments of either kind as one collection, its rows numbered through; [begin, end) of them.
-inline Targets targets_of(const nb::list& segments,
-                   const std::vector<std::optional<In<std::uint64_t>>>& allowed, std::int64_t begin,
-                   std::int64_t end) {
-    require(allowed.size() == segments.size(), "one bitmap (or None) per segment");
+// Rows of a query matrix, whose offsets may be of either type that scipy gives them.
+struct Queries {
+    In<std::int32_t> columns;
+    In<float> values;
+    std::vector<std::int64_t> ptr;
+
+    // False where the arrays do not have the types that kernels take.
+    bool take(const AnyIn& indptr, const AnyIn& columns_, const AnyIn& values_) {
+        if (columns_.dtype() != nb::dtype<std::int32_t>() || values_.dtype() != nb::dtype<float>() ||
+            indptr.size() < 1 || columns_.size() != values_.size())
+            return false;
+        columns = In<std::int32_t>(nb::ndarray<const std::int32_t, nb::ndim<1>, nb::c_contig,
+                                               nb::device::cpu>(columns_));
+        values = In<float>(
+            nb::ndarray<const float, nb::ndim<1>, nb::c_contig, nb::device::cpu>(values_));
+        if (indptr.dtype() == nb::dtype<std::int64_t>()) {
+            const auto* from = static_cast<const std::int64_t*>(indptr.data());
+            ptr.assign(from, from + indptr.size());
+        } else if (indptr.dtype() == nb::dtype<std::int32_t>()) {
+            const auto* from = static_cast<const std::int32_t*>(indptr.data());
+            ptr.assign(from, from + indptr.size());
+        } else {
+            return false;
+        }
+        return true;
+    }
+
+    sparseret::CsrView view() const {
+        return {ptr.data(), ptr.size() - 1, columns.data(), values.data(), columns.size()};
+    }
+};
+
+// Segments of either kind as one collection, its rows numbered through.
+class Collection {
+  public:
+    Collection(const nb::list& segments, std::int64_t dim, bool is_signed, double largest)
+        : dim_(dim), signed_(is_signed), largest_(largest) {
+        for (const auto& segment : segments) {
+            kept_.push_back(nb::borrow(segment));
+            if (nb::isinstance<ImpactSegment>(segment)) {
+                const auto& view = nb::cast<const ImpactSegment*>(segment)->view;
+                members_.push_back({&view, nullptr, view.n_docs});
+            } else {
+                const auto& view = nb::cast<const Segment*>(segment)->view;
+                members_.push_back({nullptr, &view, view.n_docs});
+            }
+            n_rows_ += members_.back().n_docs;
+        }
+    }
+
+    // None where the queries are no canonical CSR matrix of `dim` columns.
+    nb::object search(std::int64_t n_columns, const AnyIn& indptr, const AnyIn& columns,
+                      const AnyIn& values, std::size_t k, const nb::object& allowed,
+                      std::int64_t begin, std::int64_t end, float cut, std::size_t candidates,
+                      std::size_t n_threads) const;
+
+  private:
+    struct Member {
+        const sparseret::ImpactView* impact;
+        const sparseret::SegmentView* plain;
+        std::size_t n_docs;
+    };
+    using Bitmaps = std::vector<std::optional<In<std::uint64_t>>>;
+
+    Targets targets(const Bitmaps& allowed, std::int64_t begin, std::int64_t end) const;
+
+    std::vector<nb::object> kept_;
+    std::vector<Member> members_;
+    std::size_t n_rows_ = 0;
+    std::int64_t dim_;  // negative for any
+    bool signed_;
+    double largest_;
+};
+
+// What rows [begin, end) of the collection are in each segment.
+inline Targets Collection::targets(const Bitmaps& allowed, std::int64_t begin,
+                                   std::int64_t end) const {
+    require(allowed.empty() || allowed.size() == members_.size(),
+            "one bitmap (or None) per segment");
     require(begin >= 0, "rows must not be negative");
     end = std::max<std::int64_t>(end, 0);
     Targets out;
     std::int64_t first_row = 0;
-    for (std::size_t s = 0; s < segments.size(); ++s) {
-        const ImpactSegment* impact = nullptr;
-        const Segment* plain = nullptr;
-        if (nb::isinstance<ImpactSegment>(segments[s]))
-            impact = nb::cast<const ImpactSegment*>(segments[s]);
-        else
-            plain = nb::cast<const Segment*>(segments[s]);
-        const std::size_t n_docs = impact ? impact->view.n_docs : plain->view.n_docs;
-        const auto n = static_cast<std::int64_t>(n_docs);
+    for (std::size_t s = 0; s < members_.size(); ++s) {
+        const Member& member = members_[s];
+        const auto n = static_cast<std::int64_t>(member.n_docs);
         const auto from = static_cast<std::size_t>(std::clamp<std::int64_t>(begin - first_row, 0, n));
         const auto to = static_cast<std::size_t>(std::clamp<std::int64_t>(end - first_row, 0, n));
         const std::uint64_t* bits = nullptr;
-        std::size_t n_allowed = n_docs;
-        if (allowed[s]) {
-            require(allowed[s]->size() * 64 >= n_docs, "bitmap shorter than its segment");
+        std::size_t n_allowed = member.n_docs;
+        if (!allowed.empty() && allowed[s]) {
+            require(allowed[s]->size() * 64 >= member.n_docs, "bitmap shorter than its segment");
             bits = allowed[s]->data();
-            if (impact) {
+            if (member.impact) {
                 n_allowed = 0;
                 for (std::size_t w = from / 64; w < (to + 63) / 64; ++w)
                     n_allowed += static_cast<std::size_t>(std::popcount(bits[w]));
             }
         }
         if (from < to) {
-            if (impact)
-                out.impact.push_back({&impact->view, bits, n_allowed, from, to, first_row});
+            if (member.impact)
+                out.impact.push_back({member.impact, bits, n_allowed, from, to, first_row});
             else
-                out.plain.push_back({&plain->view, bits, from, to, first_row});
+                out.plain.push_back({member.plain, bits, from, to, first_row});
         }
         first_row += n;
     }
-    out.n_rows = static_cast<std::size_t>(first_row);
+    out.n_rows = n_rows_;
     return out;
 }
 
-inline nb::tuple search(const nb::list& segments,
-                 const std::vector<std::optional<In<std::uint64_t>>>& allowed, std::int64_t begin,
-                 std::int64_t end, In<std::int64_t> indptr, In<std::int32_t> columns,
-                 In<float> values, std::size_t k, float cut, std::size_t candidates,
-                 std::size_t n_threads) {
+inline nb::object Collection::search(std::int64_t n_columns, const AnyIn& indptr,
+                                     const AnyIn& columns, const AnyIn& values, std::size_t k,
+                                     const nb::object& allowed, std::int64_t begin,
+                                     std::int64_t end, float cut, std::size_t candidates,
+                                     std::size_t n_threads) const {
     require(k >= 1, "k must be at least 1");
     require(cut >= 0.0f && cut <= 1.0f, "cut must lie in 0..1");
-    require(columns.size() == values.size(), "columns and values differ in length");
-    require_offsets(indptr, columns.size());
-    const Targets targets = targets_of(segments, allowed, begin, end);
+    Queries queries;
+    if ((dim_ >= 0 && n_columns != dim_) || !queries.take(indptr, columns, values))
+        return nb::none();
+    const sparseret::CsrView rows = queries.view();
+    if (!sparseret::is_canonical(rows, n_columns, signed_)) return nb::none();
+    // An infinite score has no rank: sums of finite products must stay finite.
+    const double heaviest = sparseret::heaviest_row(rows);
+    if (heaviest * largest_ > static_cast<double>(std::numeric_limits<float>::max()) / 2) {
+        char text[160];
+        std::snprintf(text, sizeof text,
+                      "query weights that sum to %.3g times document weights up to %.3g could "
+                      "exceed float32: scale the vectors down",
+                      heaviest, largest_);
+        throw std::overflow_error(text);
+    }
+    const Bitmaps bitmaps = allowed.is_none() ? Bitmaps{} : nb::cast<Bitmaps>(allowed);
+    const Targets found_in = targets(bitmaps, begin, end);
     // More than there are is as good as all, and sums of these must not overflow.
-    k = std::clamp<std::size_t>(targets.n_rows, 1, k);
-    candidates = std::min(candidates, std::max<std::size_t>(targets.n_rows, 1));
-    const std::size_t n_queries = indptr.size() - 1;
-    std::vector<std::vector<sparseret::Hit>> hits(n_queries);
+    k = std::clamp<std::size_t>(found_in.n_rows, 1, k);
+    candidates = std::min(candidates, std::max<std::size_t>(found_in.n_rows, 1));
+    std::vector<std::vector<sparseret::Hit>> hits(rows.n_rows);
     std::atomic<std::uint64_t> postings{0}, rows_scored{0};
     {
         nb::gil_scoped_release unlocked;
-        sparseret::parallel_for(n_queries, n_threads, [&](std::size_t q) {
-            const auto from = static_cast<std::size_t>(indptr(q));
-            const auto to = static_cast<std::size_t>(indptr(q + 1));
-            const sparseret::QueryView query{columns.data() + from, values.data() + from, to - from};
-            if (!targets.plain.empty()) {
+        sparseret::parallel_for(rows.n_rows, n_threads, [&](std::size_t q) {
+            const auto from = static_cast<std::size_t>(rows.ptr[q]);
+            const auto to = static_cast<std::size_t>(rows.ptr[q + 1]);
+            const sparseret::QueryView query{rows.columns + from, rows.values + from, to - from};
+            if (!found_in.plain.empty()) {
                 sparseret::Searcher searcher(query, k);
-                for (const auto& target : targets.plain) searcher.run(target);
+                for (const auto& target : found_in.plain) searcher.run(target);
                 hits[q] = searcher.finish();
             }
-            if (!targets.impact.empty()) {
+            if (!found_in.impact.empty()) {
                 sparseret::ImpactSearcher searcher(query, k, {cut, candidates});
-                for (const auto& target : targets.impact) searcher.run(target);
+                for (const auto& target : found_in.impact) searcher.run(target);
                 postings += searcher.work().postings;
                 rows_scored += searcher.work().rows;
                 hits[q] = sparseret::merge_hits(std::move(hits[q]), searcher.finish(), k);
             }
         });
     }
-    std::vector<std::int64_t> ptr{0}, rows;
+    std::vector<std::int64_t> ptr{0}, found;
     std::vector<float> scores;
     std::vector<std::uint32_t> places;
     for (const auto& list : hits) {
         for (const auto& hit : list) {
-            rows.push_back(hit.row);
+            found.push_back(hit.row);
             scores.push_back(hit.score);
             places.push_back(hit.place);
         }
-        ptr.push_back(static_cast<std::int64_t>(rows.size()));
+        ptr.push_back(static_cast<std::int64_t>(found.size()));
     }
-    return nb::make_tuple(adopt(std::move(ptr)), adopt(std::move(rows)), adopt(std::move(scores)), adopt(std::move(places)),
-                          postings.load(), rows_scored.load());
+    return nb::make_tuple(adopt(std::move(ptr)), adopt(std::move(found)), adopt(std::move(scores)),
+                          adopt(std::move(places)), postings.load(), rows_scored.load());
 }
 
 }  // namespace sparseret_bindings

@@ -6,7 +6,6 @@
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
-#include <cmath>
 #include <optional>
 #include <string>
 #include <vector>
@@ -14,6 +13,7 @@
 #include "bind_build.hpp"
 #include "bind_head.hpp"
 #include "bind_search.hpp"
+#include "canonical.hpp"
 #include "codebook.hpp"
 #include "count_terms.hpp"
 #include "invert.hpp"
@@ -94,27 +94,12 @@ nb::tuple count_terms(In<std::int64_t> run_ptr, In<std::int32_t> tokens, In<doub
                           adopt(std::move(rows.values)));
 }
 
-// Whether the arrays form CSR rows that every kernel accepts: ascending columns inside the matrix,
-// finite non-zero values, none negative unless `is_signed`.
 bool is_canonical(In<std::int64_t> indptr, In<std::int32_t> columns, In<float> values,
                   std::int64_t n_columns, bool is_signed) {
-    const std::size_t n = columns.size();
-    if (indptr.size() < 1 || indptr(0) != 0 || values.size() != n ||
-        static_cast<std::size_t>(indptr(indptr.size() - 1)) != n)
-        return false;
-    for (std::size_t r = 1; r < indptr.size(); ++r) {
-        const std::int64_t begin = indptr(r - 1), end = indptr(r);
-        if (end < begin || static_cast<std::size_t>(end) > n) return false;
-        std::int64_t last = -1;
-        for (auto i = static_cast<std::size_t>(begin); i < static_cast<std::size_t>(end); ++i) {
-            const float value = values(i);
-            if (columns(i) <= last || columns(i) >= n_columns || !std::isfinite(value) ||
-                value == 0.0f || (value < 0.0f && !is_signed))
-                return false;
-            last = columns(i);
-        }
-    }
-    return true;
+    if (indptr.size() < 1 || values.size() != columns.size()) return false;
+    return sparseret::is_canonical(
+        {indptr.data(), indptr.size() - 1, columns.data(), values.data(), columns.size()}, n_columns,
+        is_signed);
 }
 
 const char* isa_name(sparseret::Isa isa) {
@@ -148,13 +133,16 @@ NB_MODULE(_native, m) {
         .def(nb::init<In<float>, unsigned>(), "column_max"_a, "window_bits"_a)
         .def("add", &ImpactBuilder::add, "row_ptr"_a, "ranks"_a, "weights"_a, "n_threads"_a)
         .def("finish", &ImpactBuilder::finish);
+    nb::class_<Collection>(m, "Collection")
+        .def(nb::init<nb::list, std::int64_t, bool, double>(), "segments"_a, "dim"_a, "is_signed"_a,
+             "largest"_a)
+        .def("search", &Collection::search, "n_columns"_a, "indptr"_a, "columns"_a, "values"_a,
+             "k"_a, "allowed"_a.none(), "begin"_a, "end"_a, "cut"_a, "candidates"_a, "n_threads"_a);
     nb::class_<VocabularyHead>(m, "VocabularyHead")
         .def(nb::init<In<float>, In<float>, bool>(), "weight"_a, "bias"_a, "exact"_a)
         .def("pool", &VocabularyHead::pool, "hidden"_a, "offsets"_a, "log_sum"_a, "threshold"_a,
              "n_threads"_a);
     m.def("rank_columns", &rank_columns, "columns"_a, "values"_a);
-    m.def("search", &search, "segments"_a, "allowed"_a, "begin"_a, "end"_a, "indptr"_a,
-          "columns"_a, "values"_a, "k"_a, "cut"_a, "candidates"_a, "n_threads"_a);
     m.def("invert", &invert, "window_bits"_a, "row_ptr"_a, "columns"_a, "values"_a);
     m.def("codebook", &codebook, "row_ptr"_a, "values"_a, "lengths"_a.none(), "limit"_a);
     m.def("count_terms", &count_terms, "run_ptr"_a, "tokens"_a, "weights"_a);

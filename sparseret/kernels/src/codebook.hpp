@@ -25,8 +25,11 @@ inline Codebook make_codebook(std::size_t n_rows, const std::int64_t* row_ptr, c
     std::vector<std::uint64_t> keys;  // in order of first sight
     std::vector<std::uint32_t> slots(1024, 0);  // open addressing: 1 + position in keys, 0 = free
     const auto slot_of = [&](std::uint64_t key) {
+        // Rounded values differ in their upper bits only, which a product moves upwards: it is
+        // its uppermost bits that depend on all of the key.
         const std::size_t mask = slots.size() - 1;
-        std::size_t slot = (key * 0x9e3779b97f4a7c15ull >> 32) & mask;
+        const int unused = std::countl_zero(static_cast<std::uint64_t>(mask));
+        std::size_t slot = (key ^ key >> 32) * 0x9e3779b97f4a7c15ull >> unused;
         while (slots[slot] && keys[slots[slot] - 1] != key) slot = (slot + 1) & mask;
         return slot;
     };

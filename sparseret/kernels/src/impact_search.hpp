@@ -324,6 +324,14 @@ class ImpactSearcher {
     // A number of units that about `wanted` documents of the window reach.
     static std::uint16_t units_of_best(const std::uint16_t* acc, std::size_t n,
                                        std::size_t wanted) {
+        // Few enough documents hardly ever share a fold, and there are fewer folds to count.
+        if (n % kFolds || n < 4 * kFolds || wanted > kFolds / 8) return bisect(acc, n, wanted);
+        alignas(64) Folds most;
+        fold16(acc, n, most);
+        return bisect(most.data(), kFolds, wanted);
+    }
+
+    static std::uint16_t bisect(const std::uint16_t* acc, std::size_t n, std::size_t wanted) {
         std::uint32_t low = 1, high = 65536;
         while (high - low > 1) {
             const std::uint32_t middle = (low + high) / 2;

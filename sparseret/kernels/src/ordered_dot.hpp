@@ -46,6 +46,11 @@ __attribute__((target("avx2"))) inline float ordered_dot_avx2(const float* a, co
     return fold8(_mm256_add_ps(low, high));
 }
 
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic push  // GCC 12 takes what its intrinsics leave undefined for a mistake
+#pragma GCC diagnostic ignored "-Wuninitialized"
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#endif
 __attribute__((target("avx512f"))) inline float ordered_dot_avx512(const float* a, const float* b,
                                                                    std::size_t n) {
     __m512 sum = _mm512_setzero_ps();
@@ -61,6 +66,9 @@ __attribute__((target("avx512f"))) inline float ordered_dot_avx512(const float* 
     const __m256 high = _mm256_castpd_ps(_mm512_extractf64x4_pd(_mm512_castps_pd(sum), 1));
     return fold8(_mm256_add_ps(low, high));
 }
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic pop
+#endif
 #endif
 
 inline float ordered_dot(const float* a, const float* b, std::size_t n) {

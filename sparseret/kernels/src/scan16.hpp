@@ -1,6 +1,8 @@
 // Passes over a window of 16-bit accumulators.
 #pragma once
 
+#include <algorithm>
+#include <array>
 #include <bit>
 #include <cstddef>
 #include <cstdint>
@@ -77,6 +79,39 @@ void scan16(std::uint16_t* acc, std::size_t n, std::uint16_t threshold, Offer&& 
     }
 #endif
     scan16_scalar<keep>(acc, n, threshold, offer);
+}
+
+// Largest of the accumulators i, i + kFolds, i + 2 * kFolds, ... for each i below kFolds.
+inline constexpr std::size_t kFolds = 1024;
+using Folds = std::array<std::uint16_t, kFolds>;
+
+inline void fold16_scalar(const std::uint16_t* acc, std::size_t n, Folds& most) {
+    most.fill(0);
+    for (std::size_t from = 0; from < n; from += kFolds)
+        for (std::size_t i = 0; i < kFolds; ++i) most[i] = std::max(most[i], acc[from + i]);
+}
+
+#ifdef SPARSERET_X86
+__attribute__((target("avx512f,avx512bw"))) inline void fold16_avx512(const std::uint16_t* acc,
+                                                                      std::size_t n, Folds& most) {
+    constexpr std::size_t kHeld = 16;  // registers; each holds 32 of the folds
+    for (std::size_t part = 0; part < kFolds; part += kHeld * 32) {
+        __m512i held[kHeld];
+        for (auto& one : held) one = _mm512_setzero_si512();
+        for (std::size_t from = part; from < n; from += kFolds)
+            for (std::size_t r = 0; r < kHeld; ++r)
+                held[r] = _mm512_max_epu16(held[r], _mm512_load_si512(acc + from + r * 32));
+        for (std::size_t r = 0; r < kHeld; ++r) _mm512_storeu_si512(&most[part + r * 32], held[r]);
+    }
+}
+#endif
+
+// n is a multiple of kFolds.
+inline void fold16(const std::uint16_t* acc, std::size_t n, Folds& most) {
+#ifdef SPARSERET_X86
+    if (active_isa() == Isa::avx512) return fold16_avx512(acc, n, most);
+#endif
+    fold16_scalar(acc, n, most);
 }
 
 // How many accumulators are at least `threshold` (>= 1).

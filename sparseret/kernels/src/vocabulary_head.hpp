@@ -60,8 +60,8 @@ class VocabularyHead {
                    bool exact)
         : columns_(weight, bias, n_columns, width), weight_(exact ? weight : nullptr) {}
 
-    // Values above `threshold`, in lists of columns that follow each other; each list is ordered by
-    // text, then column.
+    // Values above `threshold`, in lists of columns that follow each other; within a list the columns
+    // of each text ascend.
     std::vector<std::vector<PooledEntry>> pool(const States& states, Pooling pooling,
                                                float threshold, std::size_t n_threads) const {
         const ScreenRows rows(states.values, states.offsets, states.n_texts, columns_.width,
@@ -77,35 +77,51 @@ class VocabularyHead {
         parallel_for(found.size(), n_threads, [&](std::size_t chunk) {
             ScreenedTile tile(columns_, rows, most_rows);
             const std::size_t end = std::min((chunk + 1) * step, columns_.n_tiles);
-            for (std::size_t t = 0; t < states.n_texts; ++t) {
-                const Text text{t, rows.size(t), states.values + rows.first(t) * columns_.width};
-                if (!text.n_rows) continue;
-                for (std::size_t i = chunk * step; i < end; ++i) {
-                    tile.compute(t, i, weight_ != nullptr);
-                    collect(tile, text, i * kTile, pooling, threshold, found[chunk]);
-                }
+            // What a bound must exceed for its row to matter, column by column.
+            std::vector<float> cuts(end * kTile - chunk * step * kTile);
+            for (std::size_t i = 0; i < cuts.size(); ++i) {
+                const std::size_t column = chunk * step * kTile + i;
+                const float counts = pooling == Pooling::log_sum ? 0.0f : threshold;
+                cuts[i] = not_above(counts - columns_.bias[column], columns_.scale[column]);
+            }
+            for (std::size_t t = 0, next; t < states.n_texts; t = next) {
+                next = together(rows, t, states.n_texts);
+                for (std::size_t i = chunk * step; i < end; ++i)
+                    for (std::size_t number = t; number < next; ++number) {
+                        if (!rows.size(number)) continue;
+                        tile.compute(number, i, weight_ != nullptr);
+                        const Text text{number, rows.size(number),
+                                        states.values + rows.first(number) * columns_.width};
+                        const float* cut = cuts.data() + (i - chunk * step) * kTile;
+                        collect(tile, text, i * kTile, cut, pooling, threshold, found[chunk]);
+                    }
             }
         });
         return found;
     }
 
   private:
+    // The end of the texts from `first` on whose rows the first cache holds beside a tile.
+    std::size_t together(const ScreenRows& rows, std::size_t first, std::size_t n_texts) const {
+        constexpr std::size_t kBytes = 16384;
+        std::size_t end = first + 1;
+        while (end < n_texts &&
+               (rows.first(end + 1) - rows.first(first)) * columns_.groups * 4 <= kBytes)
+            ++end;
+        return end;
+    }
+
     struct Text {
         std::size_t number, n_rows;
         const float* states;
     };
 
-    void collect(const ScreenedTile& tile, const Text& text, std::size_t first, Pooling pooling,
-                 float threshold, std::vector<PooledEntry>& found) const {
+    void collect(const ScreenedTile& tile, const Text& text, std::size_t first, const float* cuts,
+                 Pooling pooling, float threshold, std::vector<PooledEntry>& found) const {
         const bool sums = pooling == Pooling::log_sum;
-        float cuts[kTile];
-        bool any = false;
-        for (std::size_t c = 0; c < kTile; ++c) {
-            const float bias = columns_.bias[first + c];
-            cuts[c] = not_above((sums ? 0.0f : threshold) - bias, columns_.scale[first + c]);
-            any |= tile.best(c) > cuts[c];
-        }
-        if (!any) return;
+        std::int32_t above = 0;  // a sum, which compilers make vectors of
+        for (std::size_t c = 0; c < kTile; ++c) above += tile.best(c) > cuts[c];
+        if (!above) return;
         for (std::size_t c = 0; c < kTile; ++c) {
             if (!(tile.best(c) > cuts[c])) continue;
             float value;

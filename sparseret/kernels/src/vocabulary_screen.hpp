@@ -44,7 +44,7 @@ inline constexpr float kRoundUp = 4.0f;
 struct ScreenColumns {
     std::size_t width, groups, n_tiles;
     AlignedArray<std::int8_t> bytes;
-    std::vector<std::int32_t> start;     // -kOffset * (sum of q)
+    std::vector<std::int32_t> sum;       // of the integers of q
     std::vector<float> scale, residual;  // t and |e|
     std::vector<float> reach;            // |q| + |e|
     std::vector<float> bias;
@@ -54,7 +54,7 @@ struct ScreenColumns {
           groups((width_ + 3) / 4),
           n_tiles((n_columns + kTile - 1) / kTile),
           bytes(n_tiles * groups * 4 * kTile),
-          start(n_tiles * kTile, 0),
+          sum(n_tiles * kTile, 0),
           scale(n_tiles * kTile, 1.0f),
           residual(n_tiles * kTile, 0.0f),
           reach(n_tiles * kTile, 0.0f),
@@ -69,7 +69,7 @@ struct ScreenColumns {
             std::int8_t* to = bytes.data() + (v / kTile * groups * kTile + v % kTile) * 4;
             for (std::size_t i = 0; i < width; ++i) {
                 to[i / 4 * 4 * kTile + i % 4] = integers[i];
-                start[v] -= kOffset * integers[i];
+                sum[v] += integers[i];
             }
         }
     }
@@ -97,7 +97,8 @@ class ScreenRows {
 
     ScreenRows(const float* hidden, const std::int64_t* offsets, std::size_t n_texts,
                std::size_t width, std::size_t n_threads)
-        : offsets_(offsets),
+        : screen_(active_screen()),
+          offsets_(offsets),
           groups_((width + 3) / 4),
           bytes_(static_cast<std::size_t>(offsets[n_texts]) * groups_ * 4),
           scales_(static_cast<std::size_t>(offsets[n_texts])),
@@ -107,6 +108,7 @@ class ScreenRows {
 
     std::size_t first(std::size_t text) const { return static_cast<std::size_t>(offsets_[text]); }
     std::size_t size(std::size_t text) const { return first(text + 1) - first(text); }
+    const Screen& screen() const { return screen_; }
     const Text& text(std::size_t text) const { return texts_[text]; }
     // Of a block, by the number of its first row among those of all texts.
     const std::uint8_t* block(std::size_t row) const { return bytes_.data() + row * groups_ * 4; }
@@ -115,20 +117,20 @@ class ScreenRows {
   private:
     void round(std::size_t t, const float* hidden, std::size_t width) {
         Text& text = texts_[t];
-        std::vector<std::int8_t> integers(width);
+        std::vector<std::int8_t> integers(groups_ * 4, 0);
+        const auto offset = static_cast<std::uint8_t>(screen_.offset);
         for_blocks(size(t), [&](std::size_t begin, std::size_t n) {
             begin += first(t);
             std::uint8_t* to = bytes_.data() + begin * groups_ * 4;
-            std::fill_n(to, n * groups_ * 4, static_cast<std::uint8_t>(kOffset));
-            for (std::size_t r = 0; r < n; ++r) {
+            for (std::size_t r = 0; r < n; ++r, to += 4) {
                 const Rounding8 made = round8(hidden + (begin + r) * width, width, integers.data());
                 scales_[begin + r] = made.scale;
                 text.length = std::max(text.length, made.length);
                 text.residual = std::max(text.residual, made.residual);
                 text.scale = std::max(text.scale, made.scale);
-                for (std::size_t i = 0; i < width; ++i)
-                    to[(i / 4 * n + r) * 4 + i % 4] =
-                        static_cast<std::uint8_t>(integers[i] + kOffset);
+                for (std::size_t g = 0; g < groups_; ++g)
+                    for (std::size_t p = 0; p < 4; ++p)
+                        to[g * n * 4 + p] = static_cast<std::uint8_t>(integers[4 * g + p] + offset);
             }
         });
         const double n = static_cast<double>((width + 15) / 16 + 6) * 0x1p-24;
@@ -136,6 +138,7 @@ class ScreenRows {
             (text.residual + (n / (1 - n) + 0x1p-21) * (text.length + text.residual)) * (1 + 1e-6));
     }
 
+    Screen screen_;
     const std::int64_t* offsets_;
     std::size_t groups_;
     AlignedArray<std::uint8_t> bytes_;
@@ -152,19 +155,19 @@ class ScreenedTile {
     // Without a margin, the products of the rounded rows and columns themselves.
     void compute(std::size_t text, std::size_t tile, bool with_margin) {
         const ScreenRows::Text& norms = rows_.text(text);
+        const Screen& screen = rows_.screen();
         const std::size_t column = tile * kTile;
         for (std::size_t c = 0; c < kTile; ++c) {
             const float margin = norms.residual * columns_.reach[column + c] +
                                  norms.length * columns_.residual[column + c] + kRoundUp;
             margin_[c] = with_margin ? static_cast<std::int32_t>(margin) : 0;
-            start_[c] = columns_.start[column + c] + margin_[c];
+            start_[c] = margin_[c] - screen.offset * columns_.sum[column + c];
             best_[c] = -std::numeric_limits<float>::infinity();
         }
-        const ScreenBlocks& blocks = screen_blocks();
         for_blocks(rows_.size(text), [&](std::size_t first, std::size_t n) {
             const std::size_t row = rows_.first(text) + first;
-            blocks[n - 1](rows_.block(row), columns_.tile(tile), columns_.groups, start_,
-                          rows_.scales(row), products_.data() + first * kTile, best_);
+            screen.blocks[n - 1](rows_.block(row), columns_.tile(tile), columns_.groups, start_,
+                                 rows_.scales(row), products_.data() + first * kTile, best_);
         });
         scale_ = norms.scale;
     }

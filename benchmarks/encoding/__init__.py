@@ -1,0 +1,1 @@
+"""Texts to SPLADE vectors: documents a second and memory, with sentence-transformers beside."""
