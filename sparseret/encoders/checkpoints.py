@@ -42,11 +42,12 @@ class Checkpoint(NamedTuple):
 
 def require_neural(purpose: str) -> None:
     """Raise MissingExtraError unless torch and transformers can be imported."""
-    from importlib.util import find_spec
-
-    for package in ("torch", "transformers"):
-        if find_spec(package) is None:
-            raise MissingExtraError(package, "neural", purpose)
+    try:
+        import torch  # noqa: F401
+        import transformers  # noqa: F401
+    except ImportError as error:
+        package = (error.name or "torch").partition(".")[0]
+        raise MissingExtraError(package, "neural", purpose) from error
 
 
 def load_checkpoint(folder: Path) -> Checkpoint:

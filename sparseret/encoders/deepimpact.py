@@ -82,9 +82,9 @@ class DeepImpactModel:
         stop_words: str | None = "english",
     ) -> DeepImpactModel:
         """A model to train: the body of any transformers folder under a random scorer."""
+        checkpoint = load_checkpoint(Path(folder))
         import torch
 
-        checkpoint = load_checkpoint(Path(folder))
         width: int = checkpoint.body.get_input_embeddings().embedding_dim
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from sparseret import vectors
 from sparseret.documents import Document
-from sparseret.encoders.checkpoints import load_tokenizer
+from sparseret.encoders.checkpoints import load_tokenizer, require_neural
 from sparseret.encoders.model_folder import (
     digest_of_files,
     find_folder,
@@ -178,6 +178,7 @@ class NeuralEncoder(ABC):
     def _chunk(
         self, texts: Sequence[str], query: bool, advance: Callable[[int], None]
     ) -> list[Row]:
+        require_neural(f"the encoder {self.name}")
         import torch
 
         readings = self.read(texts, query=query)

@@ -172,10 +172,10 @@ class PromptRepsEncoder(NeuralEncoder):
     def _represent(
         self, texts: Sequence[str], *, query: bool, show_progress: bool
     ) -> Representations:
-        import torch
-
         rows: list[Row] = []
         dense = np.zeros((len(texts), self.model.hidden_size), np.float32)
+        import torch
+
         what = "Encoding queries" if query else "Encoding documents"
         with progress_bar(what, len(texts), show=show_progress) as advance, torch.inference_mode():
             for begin, chunk in text_chunks(texts):

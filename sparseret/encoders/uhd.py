@@ -106,9 +106,9 @@ class UhdModel:
         Raises:
             ConfigurationError: layers that the body lacks, or more winners than columns.
         """
+        checkpoint = load_checkpoint(Path(folder))
         import torch
 
-        checkpoint = load_checkpoint(Path(folder))
         hidden: int = checkpoint.body.get_input_embeddings().embedding_dim
         depth: int = checkpoint.body.config.num_hidden_layers
         layers = _check_layers(layers, depth, width, winners)

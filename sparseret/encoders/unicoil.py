@@ -67,9 +67,9 @@ class UniCoilModel:
     @classmethod
     def start(cls, folder: str | Path, *, seed: int = 0) -> UniCoilModel:
         """A model to train: the body of any transformers folder under a random projection."""
+        checkpoint = load_checkpoint(Path(folder))
         import torch
 
-        checkpoint = load_checkpoint(Path(folder))
         width: int = checkpoint.body.get_input_embeddings().embedding_dim
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)

@@ -4,6 +4,7 @@ that it learns."""
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ import pytest
 
 from sparseret.documents import Document
 from sparseret.encoders.unicoil import UniCoilEncoder, UniCoilModel
-from sparseret.errors import ConfigurationError
+from sparseret.errors import ConfigurationError, MissingExtraError
 from sparseret.protocols import Encoder
 from sparseret.registry import load_encoder
 from sparseret.retriever import Retriever
@@ -272,3 +273,15 @@ def test_training_beats_the_untrained_model(
     result = compare(after, before, "nDCG@10")
     assert result.difference > 0.1
     assert result.p_randomisation < 0.01
+
+
+@pytest.mark.parametrize("package", ["torch", "transformers"])
+def test_what_is_not_installed_is_named(
+    folder: Path, masked_lm: Path, package: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    message = rf"{package} is needed for .*pip install 'sparseret\[neural\]'"
+    with pytest.raises(MissingExtraError, match=message):
+        UniCoilEncoder(folder).encode_queries(["heat"])
+    with pytest.raises(MissingExtraError, match=message):
+        UniCoilModel.start(masked_lm)
