@@ -20,8 +20,13 @@ AUTO = "auto"
 
 ENCODERS: Mapping[str, str] = {
     "bm25": "sparseret.encoders.bm25:BM25Encoder",
+    "causal-lm": "sparseret.encoders.causal_lm:CausalSpladeEncoder",
+    "deepimpact": "sparseret.encoders.deepimpact:DeepImpactEncoder",
     "inference-free": "sparseret.encoders.inference_free:InferenceFreeEncoder",
+    "promptreps": "sparseret.encoders.promptreps:PromptRepsEncoder",
     "splade": "sparseret.encoders.splade:SpladeEncoder",
+    "uhd": "sparseret.encoders.uhd:UhdEncoder",
+    "unicoil": "sparseret.encoders.unicoil:UniCoilEncoder",
 }
 """Built-in encoders: name -> "module:Class"."""
 
@@ -31,7 +36,7 @@ def load_encoder(name: str, options: Mapping[str, Any] | None = None) -> Encoder
 
     Args:
         name: as it is registered; ``NAME:FOLDER`` gives it the option ``folder``, and "auto" is
-            the best encoder at hand (:func:`sparseret.checkpoints.choose_encoder`).
+            the best encoder at hand (:func:`sparseret.published_weights.choose_encoder`).
         options: of that encoder.
 
     Raises:
@@ -39,7 +44,7 @@ def load_encoder(name: str, options: Mapping[str, Any] | None = None) -> Encoder
             does not have.
     """
     if name == AUTO:
-        from sparseret.checkpoints import choose_encoder
+        from sparseret.published_weights import choose_encoder
 
         name = choose_encoder().name
     name, colon, folder = name.partition(":")

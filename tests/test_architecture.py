@@ -20,13 +20,13 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[1] / "sparseret"
 
 ROOMS: list[set[str]] = [
-    {"checkpoints", "errors", "progress", "tokenizing"},
+    {"published_weights", "errors", "progress", "tokenizing"},
     {"kernels", "documents", "linefile"},
     {"vectors", "protocols", "readers", "analysis"},
     {"registry", "encoders", "indexers"},
     {"explanation", "snippets"},
     {"retriever"},
-    {"ingest", "eval"},
+    {"ingest", "eval", "train"},
     {"cli"},
 ]
 FLOORS = {room: floor for floor, rooms in enumerate(ROOMS) for room in rooms}

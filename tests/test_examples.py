@@ -11,14 +11,19 @@ import pytest
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 TESTED = {
+    "causal_lm.py",
+    "deepimpact.py",
     "evaluate.py",
     "explain.py",
     "filter.py",
     "index_a_folder.py",
     "inference_free.py",
     "own_vectors.py",
+    "promptreps.py",
     "rag_prompt.py",
     "splade.py",
+    "uhd.py",
+    "unicoil.py",
 }
 
 
@@ -148,3 +153,60 @@ def test_inference_free(splade_tiny: Path) -> None:
     total = sum(float(own) * float(other) for _, own, other in terms)
     assert total == pytest.approx(scores[0], abs=0.05)
     assert "saved and loaded: the same" in output
+
+
+@pytest.fixture
+def neural() -> None:
+    """Skips where the extra "neural" is not installed."""
+    pytest.importorskip("torch", reason="torch is not installed (sparseret[neural])")
+    pytest.importorskip("transformers", reason="transformers is not installed (sparseret[neural])")
+
+
+@pytest.mark.usefixtures("neural")
+def test_unicoil() -> None:
+    output = run("unicoil.py")
+    first, last = map(float, re.findall(r"loss ([\d.]+) in the first step, ([\d.]+) in", output)[0])
+    assert last < first
+    scores = re.findall(r"^ *(\d+) +\d+  \w+", output, re.M)
+    assert len(scores) == 3
+    products = re.findall(r"^  (\d+) x (\d+)  \S+$", output, re.M)
+    assert len(products) >= 3
+    assert all(int(document) <= 255 for _, document in products)  # of 8 bits
+    assert sum(int(q) * int(d) for q, d in products) <= int(scores[0])
+
+
+@pytest.mark.usefixtures("neural")
+def test_deepimpact() -> None:
+    assert run("deepimpact.py").splitlines() == [
+        "airscrew: 1",
+        "supersonic plate: 3",
+        "conductivity: 2",
+    ]
+
+
+@pytest.mark.usefixtures("neural")
+def test_causal_lm() -> None:
+    output = run("causal_lm.py")
+    assert "the model reads: Heat in composite slabs. Heat in composite slabs." in output
+    assert len(re.findall(r"^  (?:\S+ \d\.\d\d *){8}$", output, re.M)) == 2
+
+
+@pytest.mark.usefixtures("neural")
+def test_promptreps() -> None:
+    lines = run("promptreps.py").splitlines()
+    assert [line.split()[0] for line in lines] == ["sparse"] * 2 + ["dense"] * 2 + ["hybrid"] * 2
+    scores = [[float(score) for score in line.split()[-3:]] for line in lines]
+    for sparse, dense, hybrid in zip(scores[:2], scores[2:4], scores[4:], strict=True):
+        assert max(sparse) > 0
+        assert max(dense) <= 1
+        assert max(hybrid) <= 1
+
+
+@pytest.mark.usefixtures("neural")
+def test_uhd() -> None:
+    output = run("uhd.py")
+    of_query = int(re.findall(r"buckets, (\d+) of the query", output)[0])
+    found, shared = re.findall(r"document (\d+) shares (\d+) of them", output)[0]
+    assert found == "5"
+    assert of_query / 2 < int(shared) <= of_query
+    assert "layer 1 #" in output

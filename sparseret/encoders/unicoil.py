@@ -1,0 +1,226 @@
+"""uniCOIL: one learned weight for each token of a text, in the context of that text.
+
+With h_i the last hidden state of token i of a BERT, special tokens left out::
+
+    w_i = ReLU(W h_i + b)                       W of shape (1, hidden)
+    d_t = max over i with token t of w_i        in a document
+    q_t = sum over i with token t of w_i        in a query
+
+so that the product of two vectors is the sum over the query's tokens of their weight times the
+weight of the same token in the document. A document has no other terms than its own; expansion
+appends some.
+
+Lin and Ma, "A Few Brief Notes on DeepImpact, COIL, and a Conceptual Framework for Information
+Retrieval Techniques", 2021; sums and maxima, and the place of the expansion, as in Pyserini's
+encoder (``pyserini/encode/_unicoil.py``), which keeps [SEP] as a term.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sparseret.encoders.checkpoints import (
+    Checkpoint,
+    load_checkpoint,
+    load_linear,
+    save_checkpoint,
+)
+from sparseret.encoders.expansion import Expander
+from sparseret.encoders.impacts import check_impacts, quantise
+from sparseret.encoders.neural import Expansion, NeuralEncoder, Row, whole_number
+from sparseret.encoders.reading import (
+    Reading,
+    SpecialTokens,
+    States,
+    special_tokens,
+    token_states,
+)
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+    from torch import Tensor
+    from torch.nn import Module
+
+__all__ = ["UniCoilEncoder", "UniCoilModel"]
+
+_HEAD = "tok_proj"
+_TO_EXPANSION = 100
+"""Tokens of max_length that an expansion may take, at most a fifth."""
+
+
+class UniCoilModel:
+    """The transformer and its projection: what :func:`sparseret.train.loop.train_pairs` trains."""
+
+    def __init__(self, body: Module, projection: Module, tokenizer: Tokenizer) -> None:
+        import torch
+
+        self.tokenizer = tokenizer
+        self.special = special_tokens(tokenizer)
+        self.module: Any = torch.nn.ModuleDict({"body": body, _HEAD: projection})
+        self.max_length = 256
+
+    @classmethod
+    def start(cls, folder: str | Path, *, seed: int = 0) -> UniCoilModel:
+        """A model to train: the body of any transformers folder under a random projection."""
+        import torch
+
+        checkpoint = load_checkpoint(Path(folder))
+        width: int = checkpoint.body.get_input_embeddings().embedding_dim
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            projection = torch.nn.Linear(width, 1)
+        return cls(checkpoint.body, projection, checkpoint.tokenizer)
+
+    @classmethod
+    def load(cls, folder: str | Path) -> UniCoilModel:
+        """Read a checkpoint with weights ``tok_proj``, such as castorini/unicoil-msmarco-passage.
+
+        Raises:
+            ConfigurationError: the folder holds no such checkpoint.
+        """
+        folder = Path(folder)
+        checkpoint: Checkpoint = load_checkpoint(folder)
+        remedy = "it is no uniCOIL model; UniCoilModel.start(folder) makes one to train"
+        projection = load_linear(checkpoint.heads, _HEAD, folder, remedy)
+        return cls(checkpoint.body, projection, checkpoint.tokenizer)
+
+    def save(self, folder: str | Path) -> None:
+        """Write a folder that :meth:`load` and :class:`UniCoilEncoder` read."""
+        head = {f"{_HEAD}.{n}": w for n, w in self.module[_HEAD].state_dict().items()}
+        save_checkpoint(Path(folder), self.module["body"], head, self.tokenizer)
+
+    def weights(self, readings: Sequence[Reading]) -> tuple[States, Tensor]:
+        """Where the tokens of a batch stand, and ``ReLU(W h + b)`` of each, (n_positions,)."""
+        states = token_states(self.module["body"], readings)
+        return states, self.module[_HEAD](states.values).squeeze(1).relu()
+
+    def represent(self, queries: Sequence[str], documents: Sequence[str]) -> tuple[Tensor, Tensor]:
+        """Vectors over the vocabulary, differentiable (:class:`sparseret.train.loop.Trainable`)."""
+        made = []
+        for texts, how in ((queries, "sum"), (documents, "amax")):
+            encodings = self.tokenizer.encode_batch(list(texts), add_special_tokens=False)
+            readings = [read_tokens(e.ids, [], self.special, self.max_length) for e in encodings]
+            states, weights = self.weights(readings)
+            size = self.tokenizer.get_vocab_size()
+            flat = weights.new_zeros(states.n * size)
+            at = states.rows * size + states.columns
+            made.append(flat.scatter_reduce(0, at, weights, how).view(states.n, size))
+        return made[0], made[1]
+
+
+class UniCoilEncoder(NeuralEncoder):
+    """uniCOIL over a checkpoint's own tokens.
+
+    Args:
+        folder: a transformers folder whose weights hold ``tok_proj`` beside the body.
+        max_length: tokens that are read of a text, special tokens and expansion included.
+        impacts: bits of whole-number weights (8 as in Anserini), None for weights as they are.
+        impact_range: weight that becomes the largest number
+            (:func:`sparseret.encoders.impacts.quantise`).
+        expand: what appends words to documents (doc2query or any other). Tokens of the text
+            are not repeated: what is new stands once, behind the text.
+        expansion: name of what ``expand`` does, part of ``space``; by default its Python name.
+        batch_tokens: tokens in a batch, padding included.
+        device: where torch computes.
+
+    Raises:
+        ConfigurationError: an option out of its range.
+    """
+
+    name = "unicoil"
+
+    def __init__(
+        self,
+        folder: str | Path,
+        *,
+        max_length: int = 512,
+        impacts: int | None = None,
+        impact_range: float = 5.0,
+        expand: Expansion | None = None,
+        expansion: str | None = None,
+        batch_tokens: int = 4096,
+        device: str = "cpu",
+    ) -> None:
+        check_impacts(impacts, impact_range)
+        self.expander = Expander(expand, expansion)
+        settings: Mapping[str, Any] = {
+            "max_length": whole_number("max_length", max_length, 8),
+            "impacts": impacts,
+            "impact_range": float(impact_range),
+            "expansion": self.expander.name,
+        }
+        super().__init__(folder, settings, batch_tokens=batch_tokens, device=device)
+        self.max_length = max_length
+        self.impacts = impacts
+        self.impact_range = float(impact_range)
+
+    @cached_property
+    def model(self) -> UniCoilModel:
+        """The checkpoint, read when it is first needed."""
+        model = UniCoilModel.load(self.folder)
+        model.module.to(self.device).eval()
+        return model
+
+    @property
+    def dim(self) -> int:
+        """Size of the tokenizer's vocabulary."""
+        return int(self.tokenizer.get_vocab_size())
+
+    def term(self, column: int) -> str:
+        """The token, with "##" where it continues a word. Raises KeyError where there is none."""
+        token: str | None = self.tokenizer.id_to_token(column) if column >= 0 else None
+        if token is None:
+            raise KeyError(column)
+        return token
+
+    def read(self, texts: Sequence[str], *, query: bool) -> list[Reading]:
+        """Token by token; the expansion of a document behind it."""
+        appended = [""] * len(texts) if query else self.expander(texts)
+        encoded = self.tokenizer.encode_batch(list(texts), add_special_tokens=False)
+        more = self.tokenizer.encode_batch(appended, add_special_tokens=False)
+        return [
+            read_tokens(own.ids, added.ids, self.special_tokens, self.max_length)
+            for own, added in zip(encoded, more, strict=True)
+        ]
+
+    def rows_of(self, readings: Sequence[Reading], *, query: bool) -> list[Row]:
+        """One weight for each distinct token."""
+        states, weights = self.model.weights(readings)
+        values = weights.float().cpu().numpy()
+        rows = states.rows.cpu().numpy()
+        tokens = states.columns.cpu().numpy().astype(np.int32)
+        made = []
+        for number in range(states.n):
+            inside = slice(*np.searchsorted(rows, [number, number + 1]))
+            columns, at = np.unique(tokens[inside], return_inverse=True)
+            merged = np.zeros(len(columns), np.float32)
+            (np.add if query else np.maximum).at(merged, at, values[inside])
+            if self.impacts is not None:
+                merged = quantise(merged, self.impacts, self.impact_range)
+            kept = merged > 0
+            made.append(Row(columns[kept], merged[kept]))
+        return made
+
+
+def read_tokens(
+    ids: Sequence[int], expansion: Sequence[int], special: SpecialTokens, max_length: int
+) -> Reading:
+    """``[CLS] text [SEP]``, and with an expansion ``[CLS] text [SEP] what is new [SEP]``."""
+    known = set(ids)
+    new = [token for token in dict.fromkeys(expansion) if token not in known]
+    room = max_length - len(special.before) - len(special.after)
+    if new:
+        new = new[: min(_TO_EXPANSION, max_length // 5)]
+        room -= len(new) + len(special.after)
+    text = list(ids[:room])
+    whole = [*special.before, *text, *special.after]
+    positions = list(range(len(special.before), len(special.before) + len(text)))
+    if new:
+        positions += range(len(whole), len(whole) + len(new))
+        whole += [*new, *special.after]
+    return Reading(whole, positions, text + new, truncated=len(text) < len(ids))

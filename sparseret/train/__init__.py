@@ -1,0 +1,1 @@
+"""Training of encoders on pairs of query and document."""
