@@ -23,15 +23,16 @@ if TYPE_CHECKING:
 
 __all__ = ["pool"]
 
-_ROWS, _COLUMNS, _PLACES = 32, 64, 32
-"""Sides of a tile: rows of a text, columns of the vocabulary, and places of the width."""
+_BLOCKS = {"row_block": 32, "column_block": 64, "place_block": 16}
+"""Sides of a tile: rows of a text, columns of the vocabulary, and places of the width.
+
+Compiled for sm_80, twice the places need more registers than a thread has."""
 
 
 def pool(hidden: Any, offsets: Any, weight: Any, bias: Any, *, log_sum: bool) -> Any:
     """The largest logit of each column over the rows of each text, or the sum of log(1 + relu).
 
-    Meaning: :func:`sparseret.encoders.device_head.pool_in_blocks`. Sums agree with it up to
-    rounding, and so do maxima.
+    Meaning: :func:`sparseret.encoders.device_head.pool_in_blocks`, up to rounding.
 
     Args:
         hidden: states, a torch tensor, float32, shape (n_rows, width), without those of padding.
@@ -54,11 +55,11 @@ def pool(hidden: Any, offsets: Any, weight: Any, bias: Any, *, log_sum: bool) ->
     pooled = torch.empty((n_texts, n_columns), dtype=torch.float32, device=hidden.device)
     if n_texts:
         # Texts of a block of columns are neighbours, so its weights are read from the cache.
-        grid = (n_texts, -(-n_columns // _COLUMNS))
+        grid = (n_texts, -(-n_columns // _BLOCKS["column_block"]))
         with torch.cuda.device_of(hidden):  # triton launches on the current device
             _kernel()[grid](
-                hidden, offsets, weight, bias, pooled, n_columns, width, log_sum=log_sum,
-                row_block=_ROWS, column_block=_COLUMNS, place_block=_PLACES, enable_fp_fusion=True,
+                hidden, offsets, weight, bias, pooled, n_columns, width,
+                log_sum=log_sum, **_BLOCKS, enable_fp_fusion=True,
             )  # fmt: skip
     return pooled
 
