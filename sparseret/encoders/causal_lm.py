@@ -99,7 +99,7 @@ class CausalSpladeModel:
         try:
             import peft
         except ImportError as error:
-            raise MissingExtraError("peft", "neural", "LoRA adapters") from error
+            raise MissingExtraError("peft", "lora", "LoRA adapters") from error
         import torch
 
         config = peft.LoraConfig(

@@ -109,7 +109,7 @@ def load_causal_model(
         try:
             import peft
         except ImportError as error:
-            raise MissingExtraError("peft", "neural", f"the adapter {adapter}") from error
+            raise MissingExtraError("peft", "lora", f"the adapter {adapter}") from error
         try:
             module = peft.PeftModel.from_pretrained(module, str(adapter)).merge_and_unload()
         except (OSError, ValueError, RuntimeError) as error:
