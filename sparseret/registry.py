@@ -36,7 +36,7 @@ def load_encoder(name: str, options: Mapping[str, Any] | None = None) -> Encoder
 
     Args:
         name: as it is registered; ``NAME:FOLDER`` gives it the option ``folder``, and "auto" is
-            the best encoder at hand (:func:`sparseret.checkpoints.choose_encoder`).
+            the best encoder at hand (:func:`sparseret.published_weights.choose_encoder`).
         options: of that encoder.
 
     Raises:
@@ -44,7 +44,7 @@ def load_encoder(name: str, options: Mapping[str, Any] | None = None) -> Encoder
             does not have.
     """
     if name == AUTO:
-        from sparseret.checkpoints import choose_encoder
+        from sparseret.published_weights import choose_encoder
 
         name = choose_encoder().name
     name, colon, folder = name.partition(":")

@@ -20,7 +20,7 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[1] / "sparseret"
 
 ROOMS: list[set[str]] = [
-    {"checkpoints", "errors", "progress", "tokenizing"},
+    {"published_weights", "errors", "progress", "tokenizing"},
     {"kernels", "documents", "linefile"},
     {"vectors", "protocols", "readers", "analysis"},
     {"registry", "encoders", "indexers"},

@@ -15,11 +15,11 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_array
 
-from sparseret import checkpoints, vectors
-from sparseret.checkpoints import CHECKPOINTS, choose_encoder, forbids_commerce
+from sparseret import published_weights, vectors
 from sparseret.cli.app import main
 from sparseret.documents import Document
 from sparseret.errors import ConfigurationError
+from sparseret.published_weights import CHECKPOINTS, choose_encoder, forbids_commerce
 from sparseret.registry import ENCODERS, load_encoder
 from sparseret.retriever import Retriever
 
@@ -232,7 +232,7 @@ def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[str], Path
     monkeypatch.setitem(
         sys.modules, "huggingface_hub", SimpleNamespace(try_to_load_from_cache=try_to_load)
     )
-    monkeypatch.setattr(checkpoints, "find_spec", lambda name: name in installed or None)
+    monkeypatch.setattr(published_weights, "find_spec", lambda name: name in installed or None)
 
     def add(repository: str) -> Path:
         cached[repository] = tmp_path / repository.replace("/", "--")

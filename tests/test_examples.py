@@ -130,6 +130,31 @@ def test_index_a_folder_on_the_documentation() -> None:
     assert "storage.md" in output.splitlines()[1]
 
 
+def test_splade(splade_tiny: Path) -> None:
+    pytest.importorskip("transformers", reason="transformers is not installed")
+    output = run("splade.py", splade_tiny, "20")
+    assert "20 documents, " in output
+    hits = re.findall(r"^([\d.]+) +(\d+)  ", output, re.M)
+    assert len(hits) == 3
+    words = re.findall(r"^ *(\S+) ([\d.]+) (in the query|added)$", output, re.M)
+    weights = [float(weight) for _, weight, _ in words]
+    assert len(words) == 16
+    assert weights == sorted(weights, reverse=True)
+    assert {"aircraft", "skin"} <= {word for word, _, where in words if where == "in the query"}
+    assert "added" in {where for *_, where in words}
+
+
+def test_inference_free(splade_tiny: Path) -> None:
+    pytest.importorskip("transformers", reason="transformers is not installed")
+    output = run("inference_free.py", splade_tiny, "20")
+    scores = [float(score) for score, _ in re.findall(r"^([\d.]+) +(\d+)  ", output, re.M)]
+    terms = re.findall(r"^ *(\S+) ([\d.]+) x ([\d.]+)$", output, re.M)
+    assert {term for term, *_ in terms} <= {"boundary", "layer", "on", "a", "flat", "plate"}
+    total = sum(float(own) * float(other) for _, own, other in terms)
+    assert total == pytest.approx(scores[0], abs=0.05)
+    assert "saved and loaded: the same" in output
+
+
 @pytest.fixture
 def neural() -> None:
     """Skips where the extra "neural" is not installed."""
@@ -185,28 +210,3 @@ def test_uhd() -> None:
     assert found == "5"
     assert of_query / 2 < int(shared) <= of_query
     assert "layer 1 #" in output
-
-
-def test_splade(splade_tiny: Path) -> None:
-    pytest.importorskip("transformers", reason="transformers is not installed")
-    output = run("splade.py", splade_tiny, "20")
-    assert "20 documents, " in output
-    hits = re.findall(r"^([\d.]+) +(\d+)  ", output, re.M)
-    assert len(hits) == 3
-    words = re.findall(r"^ *(\S+) ([\d.]+) (in the query|added)$", output, re.M)
-    weights = [float(weight) for _, weight, _ in words]
-    assert len(words) == 16
-    assert weights == sorted(weights, reverse=True)
-    assert {"aircraft", "skin"} <= {word for word, _, where in words if where == "in the query"}
-    assert "added" in {where for *_, where in words}
-
-
-def test_inference_free(splade_tiny: Path) -> None:
-    pytest.importorskip("transformers", reason="transformers is not installed")
-    output = run("inference_free.py", splade_tiny, "20")
-    scores = [float(score) for score, _ in re.findall(r"^([\d.]+) +(\d+)  ", output, re.M)]
-    terms = re.findall(r"^ *(\S+) ([\d.]+) x ([\d.]+)$", output, re.M)
-    assert {term for term, *_ in terms} <= {"boundary", "layer", "on", "a", "flat", "plate"}
-    total = sum(float(own) * float(other) for _, own, other in terms)
-    assert total == pytest.approx(scores[0], abs=0.05)
-    assert "saved and loaded: the same" in output

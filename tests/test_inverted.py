@@ -400,3 +400,11 @@ def test_a_commit_shows_even_if_the_merge_after_it_fails(
     with pytest.raises(StorageError, match="no space"):
         index.commit()
     assert index.search(rows({0: 1.0})).ids == [["d", "b", "a"]]
+
+
+def test_any_whole_number_of_hits(tmp_path: Path) -> None:
+    with InvertedIndex.create(tmp_path / "i") as index:
+        index.add(["a", "b"], csr_array(np.eye(2, dtype=np.float32)))
+        index.commit()
+        for k in (2**63, 2**64, 10**30):
+            assert index.search(csr_array([[1.0, 2.0]]), k).ids == [["b", "a"]]

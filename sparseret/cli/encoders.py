@@ -15,7 +15,7 @@ def resolve_encoder(name: str) -> str:
 
     if name != AUTO:
         return name
-    from sparseret.checkpoints import choose_encoder
+    from sparseret.published_weights import choose_encoder
 
     choice = choose_encoder()
     print(f"encoder: {choice.name}, because {choice.why}", file=sys.stderr)
@@ -24,7 +24,7 @@ def resolve_encoder(name: str) -> str:
 
 def note_license(encoder: Encoder) -> None:
     """Tell the licence of an encoder's weights on standard error, if it has weights."""
-    from sparseret.checkpoints import forbids_commerce
+    from sparseret.published_weights import forbids_commerce
 
     if not hasattr(encoder, "license"):
         return

@@ -81,7 +81,7 @@ class SpladeEncoder:
         precision: of the product with the vocabulary; "int8" is faster and less exact.
         backend: "torch", "onnx" (:mod:`sparseret.encoders.onnx_body`), or "auto", which is ONNX
             where an exported model is in the folder.
-        device: of torch.
+        device: of torch; on "cuda" the product with the vocabulary runs there, too.
         batch_tokens: tokens that go through the model at a time.
         threads: of the product with the vocabulary and of ONNX Runtime; None for one per core.
 

@@ -26,8 +26,8 @@ from pathlib import Path
 from typing import Literal, TypeAlias, get_args
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sparseret.encoders.device_head import DeviceHead, load_head
 from sparseret.encoders.model_folder import read_json
 from sparseret.encoders.row_ops import (
     Pruning,
@@ -39,6 +39,7 @@ from sparseret.encoders.row_ops import (
 )
 from sparseret.encoders.text_batches import (
     TextTokenizer,
+    TokenBatch,
     resolve_length,
     text_chunks,
     token_batches,
@@ -142,7 +143,7 @@ class SpladeModel:
         """Texts of which tokens were left out, so far."""
         self._lock = threading.Lock()
         self._tokenizer: TextTokenizer | None = None
-        self._parts: tuple[TransformerBody, VocabularyHead] | None = None
+        self._parts: tuple[TransformerBody, VocabularyHead | DeviceHead] | None = None
 
     @property
     def tokenizer(self) -> TextTokenizer:
@@ -189,8 +190,7 @@ class SpladeModel:
         order = []
         told = 0
         for batch in token_batches(windows.ids, batch_tokens=self.machine.batch_tokens):
-            states = body.states(batch.input_ids, batch.attention_mask)
-            made.append(self._pool(head, *pack(states, batch.attention_mask)))
+            made.append(self._pool(body, head, batch))
             order.append(batch.rows)
             done = len(texts) * sum(map(len, order)) // len(windows.ids)
             advance(done - told)
@@ -208,18 +208,25 @@ class SpladeModel:
         return join_rows(rows, owners, len(texts), "max")
 
     def _pool(
-        self, head: VocabularyHead, hidden: NDArray[np.float32], offsets: NDArray[np.int64]
+        self, body: TransformerBody, head: VocabularyHead | DeviceHead, batch: TokenBatch
     ) -> Rows:
-        threads = self.machine.threads or available_cores()
-        if self.reading.pooling == "sum":
-            return Rows(*head.sums(hidden, offsets, threads=threads))
-        indptr, columns, largest = head.maxima(hidden, offsets, threads=threads)
+        ids, mask = batch.input_ids, batch.attention_mask
+        sums = self.reading.pooling == "sum"
+        if isinstance(head, DeviceHead):
+            pooled = head.sums(ids, mask) if sums else head.maxima(ids, mask)
+        else:
+            states = pack(body.states(ids, mask), mask)
+            threads = self.machine.threads or available_cores()
+            pooled = (head.sums if sums else head.maxima)(*states, threads=threads)
+        if sums:
+            return Rows(*pooled)
+        indptr, columns, largest = pooled
         weights = np.log1p(largest)
         if self.reading.activation == "log1p_relu":
             weights = np.log1p(weights)
         return Rows(indptr, columns, weights)
 
-    def _load(self) -> tuple[TransformerBody, VocabularyHead]:
+    def _load(self) -> tuple[TransformerBody, VocabularyHead | DeviceHead]:
         with self._lock:
             if self._parts is None:
                 machine = self.machine
@@ -234,6 +241,6 @@ class SpladeModel:
                         f"{self.folder}: the decoder has {len(body.decoder.weight)} rows, and "
                         f"config.json says vocab_size {self.dim}"
                     )
-                head = VocabularyHead(*body.decoder, self.reading.precision)
+                head = load_head(body, self.reading.precision)
                 self._parts = body, head
             return self._parts

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal, NamedTuple, Protocol, TypeAlias, get_args
+from typing import Any, Literal, NamedTuple, Protocol, TypeAlias, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -119,7 +119,8 @@ class TorchBody:
         device: as torch names it.
 
     Raises:
-        ConfigurationError: the folder holds no such model, or one that cannot be cut.
+        ConfigurationError: the folder holds no such model, or one that cannot be cut; or torch
+            cannot use the device.
         MissingExtraError: torch or transformers is not installed.
     """
 
@@ -138,9 +139,13 @@ class TorchBody:
         except (OSError, ValueError, KeyError) as error:
             raise ConfigurationError(f"{folder} holds no masked language model: {error}") from error
         self._torch = torch
-        self._device = device
-        self.model = model.eval().to(device)
-        """The transformers model, whose logits are the states from now on."""
+        try:
+            self.device = torch.device(device)
+            """A torch.device, where the model is."""
+            self.model = model.eval().to(self.device)
+            """The transformers model, whose logits are the states from now on."""
+        except (AssertionError, RuntimeError) as error:  # torch without it, or none in the machine
+            raise ConfigurationError(f"torch cannot use the device {device!r}: {error}") from error
         self.decoder = self._cut(folder)
 
     def _cut(self, folder: Path) -> Decoder:
@@ -184,14 +189,17 @@ class TorchBody:
         self, input_ids: NDArray[np.int64], attention_mask: NDArray[np.int64]
     ) -> NDArray[np.float32]:
         """States that enter the decoder, shape (n, length, width)."""
+        states: NDArray[np.float32] = self.tensor(input_ids, attention_mask).cpu().numpy()
+        return states
+
+    def tensor(self, input_ids: NDArray[np.int64], attention_mask: NDArray[np.int64]) -> Any:
+        """The same, as a torch tensor on the device."""
         torch = self._torch
         with torch.inference_mode():
-            made = self.model(
-                input_ids=torch.from_numpy(input_ids).to(self._device),
-                attention_mask=torch.from_numpy(attention_mask).to(self._device),
-            ).logits
-        states: NDArray[np.float32] = made.float().cpu().numpy()
-        return states
+            return self.model(
+                input_ids=torch.from_numpy(input_ids).to(self.device),
+                attention_mask=torch.from_numpy(attention_mask).to(self.device),
+            ).logits.float()
 
 
 @contextmanager

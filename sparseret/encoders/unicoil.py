@@ -169,7 +169,7 @@ class UniCoilEncoder(NeuralEncoder):
     @property
     def dim(self) -> int:
         """Size of the tokenizer's vocabulary."""
-        return self.tokenizer.get_vocab_size()
+        return int(self.tokenizer.get_vocab_size())
 
     def term(self, column: int) -> str:
         """The token, with "##" where it continues a word. Raises KeyError where there is none."""

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 __all__ = ["check_count", "check_ids", "check_recall", "search_mode", "search_snapshot"]
 
 _CORES = os.cpu_count() or 1
+_MOST_HITS = 2**62
+"""More than any index holds; the kernel counts to 2**64."""
 
 
 def search_snapshot(
@@ -49,7 +51,12 @@ def search_snapshot(
         (None, None) if allow is None and where is None else _selected(snapshot, allow, where)
     )
     found = snapshot.search(
-        queries, k, allow=allowed, between=between, effort=chosen, threads=threads or _CORES
+        queries,
+        min(k, _MOST_HITS),
+        allow=allowed,
+        between=between,
+        effort=chosen,
+        threads=threads or _CORES,
     )
     if len(found.numbers) == 1:
         return Hits([snapshot.ids(found.numbers[0])], found.scores, mode)
