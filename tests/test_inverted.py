@@ -12,7 +12,7 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
-from scipy.sparse import csr_array
+from scipy.sparse import coo_array, csc_array, csr_array, csr_matrix
 
 from sparseret import vectors
 from sparseret.documents import Document
@@ -408,3 +408,33 @@ def test_any_whole_number_of_hits(tmp_path: Path) -> None:
         index.commit()
         for k in (2**63, 2**64, 10**30):
             assert index.search(csr_array([[1.0, 2.0]]), k).ids == [["b", "a"]]
+
+
+def test_queries_of_any_form_and_none_that_lies(tmp_path: Path) -> None:
+    with InvertedIndex.create(tmp_path / "i", dim=3, signed=False) as index:
+        index.add(["a", "b"], csr_array([[1.0, 0, 0], [0, 2.0, 1.0]]))
+        index.commit()
+        two = np.array([[1.0, 0.75, 0], [0, 0, 1.0]])
+        want = [["b", "a"], ["b"]]
+        swapped = csr_array(two.astype(np.float32))
+        swapped.data = swapped.data.astype(">f4")
+        forms = [
+            two.tolist(), two, two.astype(np.float16), csr_array(two), csc_array(two),
+            coo_array(two), csr_matrix(two), swapped,
+            csr_array(two.astype(np.float32)),
+        ]  # fmt: skip
+        for form in forms:
+            assert index.search(form).ids == want
+        assert index.search(two[:1].tolist()).ids == want[:1]
+        assert index.search(csr_array((0, 3))).ids == []
+        bad = [
+            csr_array(two[0]), two[0], [], None, "abc", csr_array(two[:, :2]), -two, two * np.nan,
+            csr_array((1, 2**32)),
+        ]  # fmt: skip
+        for rows in (1, 3):  # a shape that its arrays do not have
+            lying = csr_array(two.astype(np.float32))
+            lying._shape = (rows, 3)
+            bad.append(lying)
+        for queries in bad:
+            with pytest.raises(VectorError):
+                index.search(queries)

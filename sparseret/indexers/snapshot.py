@@ -163,7 +163,7 @@ class Snapshot:
             checked = vectors.check(queries, dim=self._dim, signed=self._signed)
             ranking = search(checked, k, allowed, inside, effort, threads)
         numbers = self._numbers(ranking.rows)
-        if queries.shape[0] == 1:
+        if len(ranking.ptr) == 2:  # one query, the common case
             return Found([numbers], [ranking.scores], [ranking.places], ranking.work)
         bounds = ranking.ptr.tolist()
         rows = [slice(*ends) for ends in pairwise(bounds)]

@@ -54,6 +54,7 @@ class Collection:
     ) -> None: ...
     def search(
         self,
+        n_queries: int,
         n_columns: int,
         indptr: NDArray[Any],
         columns: NDArray[Any],

@@ -107,11 +107,14 @@ class Collection:
             VectorError: scores could exceed float32.
             CorruptIndexError: an offset in the segment points outside it.
         """
-        if getattr(queries, "format", None) != "csr":  # others have arrays of the same names
+        shape: tuple[int, ...] = getattr(queries, "shape", ())
+        # Other formats have arrays of the same names.
+        if getattr(queries, "format", None) != "csr" or len(shape) != 2:
             raise NotCanonicalError("the queries are no CSR matrix")
         try:
             found = self._native.search(
-                queries.shape[-1],
+                shape[0],
+                shape[1],
                 queries.indptr,
                 queries.indices,
                 queries.data,

@@ -230,9 +230,9 @@ class Collection {
         }
     }
 
-    // None where the queries are no canonical CSR matrix of `dim` columns.
-    nb::object search(std::int64_t n_columns, const AnyIn& indptr, const AnyIn& columns,
-                      const AnyIn& values, std::size_t k, const nb::object& allowed,
+    // None where the queries are no canonical CSR matrix of that shape and of `dim` columns.
+    nb::object search(std::size_t n_queries, std::int64_t n_columns, const AnyIn& indptr,
+                      const AnyIn& columns, const AnyIn& values, std::size_t k, const nb::object& allowed,
                       std::int64_t begin, std::int64_t end, float cut, std::size_t candidates,
                       std::size_t n_threads) const;
 
@@ -242,6 +242,7 @@ class Collection {
         const sparseret::SegmentView* plain;
         std::size_t n_docs;
     };
+    static constexpr std::int64_t kMostColumns = std::int64_t{1} << 31;
     using Bitmaps = std::vector<std::optional<In<std::uint64_t>>>;
 
     Targets targets(const Bitmaps& allowed, std::int64_t begin, std::int64_t end) const;
@@ -291,15 +292,16 @@ inline Targets Collection::targets(const Bitmaps& allowed, std::int64_t begin,
     return out;
 }
 
-inline nb::object Collection::search(std::int64_t n_columns, const AnyIn& indptr,
-                                     const AnyIn& columns, const AnyIn& values, std::size_t k,
-                                     const nb::object& allowed, std::int64_t begin,
+inline nb::object Collection::search(std::size_t n_queries, std::int64_t n_columns,
+                                     const AnyIn& indptr, const AnyIn& columns,
+                                     const AnyIn& values, std::size_t k, const nb::object& allowed, std::int64_t begin,
                                      std::int64_t end, float cut, std::size_t candidates,
                                      std::size_t n_threads) const {
     require(k >= 1, "k must be at least 1");
     require(cut >= 0.0f && cut <= 1.0f, "cut must lie in 0..1");
     Queries queries;
-    if ((dim_ >= 0 && n_columns != dim_) || !queries.take(indptr, columns, values))
+    if ((dim_ >= 0 && n_columns != dim_) || n_columns > kMostColumns ||
+        indptr.size() != n_queries + 1 || !queries.take(indptr, columns, values))
         return nb::none();
     const sparseret::CsrView rows = queries.view();
     if (!sparseret::is_canonical(rows, n_columns, signed_)) return nb::none();

@@ -136,8 +136,8 @@ NB_MODULE(_native, m) {
     nb::class_<Collection>(m, "Collection")
         .def(nb::init<nb::list, std::int64_t, bool, double>(), "segments"_a, "dim"_a, "is_signed"_a,
              "largest"_a)
-        .def("search", &Collection::search, "n_columns"_a, "indptr"_a, "columns"_a, "values"_a,
-             "k"_a, "allowed"_a.none(), "begin"_a, "end"_a, "cut"_a, "candidates"_a, "n_threads"_a);
+        .def("search", &Collection::search, "n_queries"_a, "n_columns"_a, "indptr"_a, "columns"_a,
+             "values"_a, "k"_a, "allowed"_a.none(), "begin"_a, "end"_a, "cut"_a, "candidates"_a, "n_threads"_a);
     nb::class_<VocabularyHead>(m, "VocabularyHead")
         .def(nb::init<In<float>, In<float>, bool>(), "weight"_a, "bias"_a, "exact"_a)
         .def("pool", &VocabularyHead::pool, "hidden"_a, "offsets"_a, "log_sum"_a, "threshold"_a,
