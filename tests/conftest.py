@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -97,3 +100,30 @@ def make_model(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
         return folder
 
     return make
+
+
+class Ran(NamedTuple):
+    status: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Ran]:
+    """Run the command in this process; ``terminal`` pretends that it prints to one."""
+    monkeypatch.setenv("COLUMNS", "100")
+
+    def run(*arguments: object, terminal: bool = False, stdin: str = "") -> Ran:
+        monkeypatch.setattr(sys, "argv", ["sparseret", *map(str, arguments)])
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin.encode())))
+        monkeypatch.setattr(sys.stdout, "isatty", lambda: terminal)
+        status = 0
+        from sparseret.cli.app import main
+
+        try:
+            main()
+        except SystemExit as end:
+            status = end.code if isinstance(end.code, int) else 0
+        return Ran(status, *capsys.readouterr())
+
+    return run

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import io
 import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import EntryPoint, EntryPoints
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pytest
 from scipy.sparse import csr_array
 
 from sparseret import published_weights, vectors
-from sparseret.cli.app import main
 from sparseret.documents import Document
 from sparseret.errors import ConfigurationError
 from sparseret.published_weights import CHECKPOINTS, choose_encoder, forbids_commerce
@@ -79,31 +77,15 @@ class Letters:
         raise NotImplementedError
 
 
-class Ran(NamedTuple):
-    status: int
-    out: str
-    err: str
-
-
-Run = Callable[..., Ran]
+Run = Callable[..., Any]
 
 
 @pytest.fixture
-def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
+def run(run: Run, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """The command, which knows the encoder above as if a package had registered it."""
     monkeypatch.setitem(sys.modules, "letters_package", sys.modules[__name__])
     point = EntryPoint("letters", "letters_package:Letters", "sparseret.encoders")
     monkeypatch.setattr("importlib.metadata.entry_points", lambda **_: EntryPoints([point]))
-
-    def run(*arguments: object, stdin: str = "") -> Ran:
-        monkeypatch.setattr(sys, "argv", ["sparseret", *map(str, arguments)])
-        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin.encode())))
-        status = 0
-        try:
-            main()
-        except SystemExit as end:
-            status = end.code if isinstance(end.code, int) else 0
-        return Ran(status, *capsys.readouterr())
-
     return run
 
 
@@ -145,9 +127,8 @@ def test_encode_prints_terms_by_weight(run: Run, tmp_path: Path) -> None:
 def test_encode_draws_bars_in_a_terminal(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
     monkeypatch.setenv("TERM", "dumb")  # without colours
-    ran = run("encode", "aab", "--encoder", f"letters:{tmp_path}", "--top", 2)
+    ran = run("encode", "aab", "--encoder", f"letters:{tmp_path}", "--top", 2, terminal=True)
     lines = ran.out.splitlines()
     assert lines[0] == "aab"
     assert lines[1].split() == ["a", "2.000", "█" * 40]

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import io
 import json
 import math
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import EntryPoint, EntryPoints
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +16,6 @@ import typer
 from scipy.sparse import csr_array
 
 from sparseret import vectors
-from sparseret.cli.app import main
 from sparseret.cli.options import parse_size
 from sparseret.documents import Document
 from sparseret.errors import ConfigurationError, IndexLockedError
@@ -255,27 +253,12 @@ def test_a_budget_that_is_none_leaves_no_index_behind(tmp_path: Path, budget: An
 # --- on the command line ------------------------------------------------------------------------
 
 
-class Ran(NamedTuple):
-    status: int
-    out: str
-    err: str
-
-
-Run = Callable[..., Ran]
+Run = Callable[..., Any]
 
 
 @pytest.fixture
-def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, written: None) -> Run:
-    def run(*arguments: object, stdin: str = "") -> Ran:
-        monkeypatch.setattr(sys, "argv", ["sparseret", *map(str, arguments)])
-        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin.encode())))
-        status = 0
-        try:
-            main()
-        except SystemExit as end:
-            status = end.code if isinstance(end.code, int) else 0
-        return Ran(status, *capsys.readouterr())
-
+def run(run: Run, written: None) -> Run:
+    """The command, which knows the encoder above."""
     return run
 
 
