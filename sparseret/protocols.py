@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from sparseret.documents import Document
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
 __all__ = [
+    "Codec",
     "CollectionEncoder",
     "Encoder",
     "Hits",
@@ -104,6 +105,49 @@ class Encoder(Protocol):
 
     def save(self, path: str | Path) -> None:
         """Write the encoder to a folder."""
+
+
+@runtime_checkable
+class Codec(Protocol):
+    """Turns dense vectors, shape (n, n_features), into sparse codes, shape (n, dim).
+
+    A transformer in the sense of scikit-learn: those that learn offer ``fit(X)`` and
+    ``partial_fit(X)``, too, which return the codec itself.
+    """
+
+    @property
+    def name(self) -> str:
+        """Name in the registry (:data:`sparseret.encoders.codecs.CODECS`)."""
+
+    @property
+    def description(self) -> str:
+        """One line for people: method and main parameters."""
+
+    @property
+    def n_features(self) -> int:
+        """Width of the vectors it takes."""
+
+    @property
+    def dim(self) -> int:
+        """Number of columns of the codes."""
+
+    @property
+    def signed(self) -> bool:
+        """Whether codes may hold negative values."""
+
+    @property
+    def space(self) -> str:
+        """Stable id of the vector space: method, parameters, digest of what was learned."""
+
+    def transform(self, X: ArrayLike, *, show_progress: bool = False) -> csr_array:  # noqa: N803
+        """Codes, float32, shape (n, dim), in blocks: ``X`` may be memory-mapped.
+
+        Raises:
+            VectorError: another width, or values that are not finite.
+        """
+
+    def save(self, path: str | Path) -> None:
+        """Write the codec to a folder (:func:`sparseret.encoders.codecs.load_codec`)."""
 
 
 class Statistics(Protocol):

@@ -1,0 +1,153 @@
+"""Codecs by name, and the folders they are kept in.
+
+A codec turns dense vectors (or graphs, or other sparse vectors) into sparse ones
+(:class:`sparseret.protocols.Codec`). Its folder holds ``codec.safetensors``: the arrays it has
+learned and, as metadata, its name and what its constructor takes. A registered class offers
+``from_saved(saved)``, the inverse of its ``save``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from hashlib import sha256
+from importlib import import_module
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from sparseret.errors import ConfigurationError, VectorError
+from sparseret.protocols import Codec
+
+__all__ = ["CODECS", "CODEC_FILE", "SavedCodec", "check_dense", "load_codec", "write_codec"]
+
+CODECS: Mapping[str, str] = {}
+"""Built-in codecs: name -> "module:Class"."""
+
+_FORMAT = 1
+CODEC_FILE = "codec.safetensors"
+
+
+class SavedCodec(NamedTuple):
+    """What the folder of a codec holds."""
+
+    name: str
+    options: dict[str, Any]
+    """JSON values."""
+    arrays: dict[str, NDArray[Any]]
+    """Learned; empty for a codec that learns nothing."""
+
+    @property
+    def space(self) -> str:
+        """Stable id of the vector space: name, options, digest of the arrays."""
+        digest = sha256(json.dumps([self.name, self.options], sort_keys=True).encode())
+        for name, array in sorted(self.arrays.items()):
+            digest.update(f"{name} {array.dtype.str} {array.shape}".encode())
+            digest.update(np.ascontiguousarray(array).view(np.uint8).data)
+        return f"{self.name}/{digest.hexdigest()[:16]}"
+
+
+def write_codec(folder: str | Path, saved: SavedCodec) -> None:
+    """Write a codec's folder: the new one is there whole, or what was there stays.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    from safetensors.numpy import save_file
+
+    target = Path(folder)
+    target.mkdir(parents=True, exist_ok=True)
+    metadata = {
+        "codec": saved.name,
+        "format": str(_FORMAT),
+        "options": json.dumps(saved.options),
+        "space": saved.space,
+    }
+    arrays = {name: np.ascontiguousarray(array) for name, array in saved.arrays.items()}
+    new = target / f"{CODEC_FILE}.new"
+    try:
+        save_file(arrays, new, metadata=metadata)
+        with new.open("rb+") as written:
+            os.fsync(written.fileno())
+        new.replace(target / CODEC_FILE)
+    finally:
+        new.unlink(missing_ok=True)
+
+
+def load_codec(folder: str | Path) -> Codec:
+    """Read a codec of any registered kind.
+
+    Raises:
+        ConfigurationError: no codec's folder, one that was altered, or of a newer version.
+    """
+    saved = _read(Path(folder))
+    if saved.name not in CODECS:
+        raise ConfigurationError(
+            f"{folder} holds a codec {saved.name!r}; known are {', '.join(sorted(CODECS))}"
+        )
+    module, _, attribute = CODECS[saved.name].partition(":")
+    codec: Codec = getattr(import_module(module), attribute).from_saved(saved)
+    return codec
+
+
+def _read(folder: Path) -> SavedCodec:
+    from safetensors import SafetensorError, safe_open
+
+    file = folder / CODEC_FILE
+    if not file.exists():
+        raise ConfigurationError(f"{file}: no such file; give the folder of a codec")
+    try:
+        with safe_open(file, framework="numpy") as opened:
+            metadata = opened.metadata() or {}
+            arrays = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError) as error:
+        raise ConfigurationError(f"{file} cannot be read: {error}") from error
+    try:
+        version, options = int(metadata["format"]), json.loads(metadata["options"])
+        name, space = metadata["codec"], metadata["space"]
+    except (KeyError, ValueError) as error:
+        raise ConfigurationError(f"{file} does not describe a codec: {error!r}") from error
+    if version != _FORMAT:
+        raise ConfigurationError(
+            f"{file} is of format {version}, and this version of sparseret reads {_FORMAT}: "
+            "upgrade it"
+        )
+    saved = SavedCodec(name, options, arrays)
+    if saved.space != space:
+        raise ConfigurationError(f"{file} was altered; restore it, or train and save it again")
+    return saved
+
+
+def check_dense(
+    vectors: ArrayLike, n_features: int | None = None, *, first: int = 0
+) -> NDArray[np.float32]:
+    """Dense vectors as float32, shape (n, n_features), C-contiguous; a copy only where need be.
+
+    Args:
+        vectors: any numbers; memory-mapped arrays are read whole, so pass them in blocks.
+        n_features: what the second axis must be; None for any.
+        first: number of the first row, for messages.
+
+    Raises:
+        VectorError: not two-dimensional, of another width, or not finite in float32.
+    """
+    array: NDArray[Any] = np.asarray(vectors)
+    if array.ndim != 2 or array.dtype.kind not in "fiub":
+        raise VectorError(
+            f"dense vectors must be numbers of shape (n, n_features), got {array.dtype} of shape "
+            f"{array.shape}"
+        )
+    if n_features is not None and array.shape[1] != n_features:
+        raise VectorError(f"vectors have {array.shape[1]} features, and the codec {n_features}")
+    with np.errstate(over="ignore"):
+        dense = np.ascontiguousarray(array, dtype=np.float32)
+    finite = np.isfinite(dense).all(axis=1)
+    if not finite.all():
+        raise VectorError(
+            f"vector {first + int(np.argmin(finite))} holds NaN, an infinity or what float32 "
+            "cannot hold: remove it or replace the value"
+        )
+    return dense
