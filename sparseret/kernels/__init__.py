@@ -29,6 +29,7 @@ from sparseret.kernels.collection import (
     Work,
     search,
 )
+from sparseret.kernels.top_k import TopK, statistical_top_k, top_k
 from sparseret.kernels.vocabulary_head import PooledRows, VocabularyHead
 
 __all__ = [
@@ -47,6 +48,7 @@ __all__ = [
     "Ranking",
     "Rows",
     "Segment",
+    "TopK",
     "VocabularyHead",
     "Work",
     "count_terms",
@@ -55,6 +57,8 @@ __all__ = [
     "make_codebook",
     "rank_columns",
     "search",
+    "statistical_top_k",
+    "top_k",
 ]
 
 WINDOW_BITS = 16

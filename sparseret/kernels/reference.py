@@ -17,7 +17,9 @@ from sparseret.kernels import (
     RankedColumns,
     Ranking,
     Rows,
+    TopK,
 )
+from sparseret.kernels.top_k import normal_quantile
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -32,6 +34,8 @@ __all__ = [
     "rank_columns",
     "rounded_logits",
     "search",
+    "statistical_top_k",
+    "top_k",
     "vocabulary_maxima",
     "vocabulary_sums",
 ]
@@ -318,3 +322,32 @@ def _above(pooled: list[NDArray[np.float32]], threshold: float) -> PooledRows:
             [np.empty(0), *(values[at] for values, at in zip(pooled, chosen, strict=True))]
         ).astype(np.float32),
     )
+
+
+def top_k(rows: NDArray[np.float32], k: int) -> TopK:
+    """The k largest values of each row, of equal ones the first; columns ascending."""
+    order = np.argsort(-rows, axis=1, kind="stable")[:, :k]
+    columns = np.sort(order, axis=1).astype(np.int32)
+    return TopK(columns, np.take_along_axis(rows, columns, axis=1))
+
+
+def statistical_top_k(rows: NDArray[np.float32], k: int) -> Rows:
+    """The values above ``mean + std * q``, q the (1 - k / width) quantile of the normal one.
+
+    Sums are of float64 numbers: sixteen interleaved ones in ascending order, added up in order.
+    """
+    n, width = rows.shape
+    padded = np.zeros((n, -(-width // 16) * 16))
+    padded[:, :width] = rows
+    lanes = padded.reshape(n, -1, 16)
+    totals = [np.zeros(n), np.zeros(n)]
+    for total, parts in zip(totals, (lanes, lanes * lanes), strict=True):
+        for sums in np.cumsum(parts, axis=1)[:, -1].T:
+            total += sums
+    mean = totals[0] / width
+    variance = np.maximum(totals[1] / width - mean * mean, 0)
+    thresholds = mean + normal_quantile(k, width) * np.sqrt(variance)
+    kept = rows > thresholds[:, None]
+    owners, columns = np.nonzero(kept)
+    indptr = np.searchsorted(owners, np.arange(n + 1)).astype(np.int64)
+    return Rows(indptr, columns.astype(np.int32), rows[kept])
