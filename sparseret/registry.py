@@ -21,6 +21,7 @@ AUTO = "auto"
 ENCODERS: Mapping[str, str] = {
     "bm25": "sparseret.encoders.bm25:BM25Encoder",
     "causal-lm": "sparseret.encoders.causal_lm:CausalSpladeEncoder",
+    "codes": "sparseret.encoders.codes:CodesEncoder",
     "deepimpact": "sparseret.encoders.deepimpact:DeepImpactEncoder",
     "inference-free": "sparseret.encoders.inference_free:InferenceFreeEncoder",
     "promptreps": "sparseret.encoders.promptreps:PromptRepsEncoder",

@@ -26,6 +26,7 @@ __all__ = [
     "load_linear",
     "load_tokenizer",
     "require_neural",
+    "require_torch",
     "save_checkpoint",
 ]
 
@@ -48,6 +49,14 @@ def require_neural(purpose: str) -> None:
     except ImportError as error:
         package = (error.name or "torch").partition(".")[0]
         raise MissingExtraError(package, "neural", purpose) from error
+
+
+def require_torch(purpose: str) -> None:
+    """Raise MissingExtraError unless torch can be imported."""
+    try:
+        import torch  # noqa: F401
+    except ImportError as error:
+        raise MissingExtraError("torch", "neural", purpose) from error
 
 
 def load_checkpoint(folder: Path) -> Checkpoint:

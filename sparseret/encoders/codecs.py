@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from importlib import import_module
 from pathlib import Path
@@ -24,7 +24,9 @@ from sparseret.protocols import Codec
 
 __all__ = ["CODECS", "CODEC_FILE", "SavedCodec", "check_dense", "load_codec", "write_codec"]
 
-CODECS: Mapping[str, str] = {}
+CODECS: Mapping[str, str] = {
+    "autoencoder": "sparseret.encoders.sparse_autoencoder:SparseAutoencoder",
+}
 """Built-in codecs: name -> "module:Class"."""
 
 _FORMAT = 1
@@ -122,14 +124,14 @@ def _read(folder: Path) -> SavedCodec:
 
 
 def check_dense(
-    vectors: ArrayLike, n_features: int | None = None, *, first: int = 0
+    vectors: ArrayLike, n_features: int | None = None, *, numbers: Sequence[int] | None = None
 ) -> NDArray[np.float32]:
     """Dense vectors as float32, shape (n, n_features), C-contiguous; a copy only where need be.
 
     Args:
         vectors: any numbers; memory-mapped arrays are read whole, so pass them in blocks.
         n_features: what the second axis must be; None for any.
-        first: number of the first row, for messages.
+        numbers: of the rows, for messages; None for 0 and so on.
 
     Raises:
         VectorError: not two-dimensional, of another width, or not finite in float32.
@@ -146,8 +148,9 @@ def check_dense(
         dense = np.ascontiguousarray(array, dtype=np.float32)
     finite = np.isfinite(dense).all(axis=1)
     if not finite.all():
+        row = int(np.argmin(finite))
         raise VectorError(
-            f"vector {first + int(np.argmin(finite))} holds NaN, an infinity or what float32 "
-            "cannot hold: remove it or replace the value"
+            f"vector {row if numbers is None else numbers[row]} holds NaN, an infinity or what "
+            "float32 cannot hold: remove it or replace the value"
         )
     return dense

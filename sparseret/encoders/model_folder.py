@@ -15,19 +15,22 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, NamedTuple
 
 from sparseret.errors import ConfigurationError, MissingExtraError
 
 __all__ = [
     "ModelFolder",
+    "Modules",
     "Side",
+    "Step",
     "digest_of_files",
     "find_folder",
     "model_digest",
     "read_json",
     "read_license",
     "read_model_folder",
+    "read_modules",
     "weight_files",
 ]
 
@@ -77,6 +80,29 @@ class ModelFolder:
     documents: Side
     queries: Side
     max_active_dims: int | None = None
+
+
+class Step:
+    """A module of sentence-transformers: the last part of its class, and its folder."""
+
+    def __init__(self, root: Path, type_: str, path: str) -> None:
+        parts = PurePosixPath(path)
+        if parts.is_absolute() or ".." in parts.parts:
+            raise ConfigurationError(f"{root}: the module path {path!r} points out of the folder")
+        self.kind = type_.rpartition(".")[2]
+        """Such as "Pooling"."""
+        self.folder = root / parts
+        """Its configuration, and weights where it has some."""
+
+
+class Modules(NamedTuple):
+    """What a folder of sentence-transformers consists of."""
+
+    routes: dict[str, list[Step]]
+    """The modules for "query" and for "document", in order."""
+    document_prompt: str
+    query_prompt: str
+    max_active_dims: int | None
 
 
 def find_folder(name: str | Path) -> Path:
@@ -142,39 +168,44 @@ def read_model_folder(folder: Path) -> ModelFolder:
                 f"{folder} has neither config.json nor modules.json: it is no model folder"
             )
         return ModelFolder(folder, Side(folder), Side(folder))
-    modules = read_json(folder / "modules.json")
+    found = read_modules(folder)
+    return ModelFolder(
+        folder,
+        _side(folder, found.routes["document"], found.document_prompt),
+        _side(folder, found.routes["query"], found.query_prompt),
+        found.max_active_dims,
+    )
+
+
+def read_modules(folder: Path) -> Modules:
+    """The modules of a folder of sentence-transformers (modules.json).
+
+    Raises:
+        ConfigurationError: files are missing or do not describe modules.
+    """
+    file = folder / "modules.json"
     settings_file = folder / "config_sentence_transformers.json"
     settings = read_json(settings_file) if settings_file.exists() else {}
-    steps = [_Step(folder, module["type"], module["path"]) for module in modules]
-    if steps[0].kind == "Router" and len(steps) == 1:
-        routes = _router_steps(steps[0].folder)
-    else:
-        routes = {"query": steps, "document": steps}
-    prompts = settings.get("prompts") or {}
-    default = prompts.get(settings.get("default_prompt_name") or "", "")
+    try:
+        steps = [Step(folder, module["type"], module["path"]) for module in read_json(file)]
+        router = len(steps) == 1 and steps[0].kind == "Router"
+        routes = _router_steps(steps[0].folder) if router else {"query": steps, "document": steps}
+        prompts = settings.get("prompts") or {}
+        default = prompts.get(settings.get("default_prompt_name") or "", "")
+    except (AttributeError, KeyError, TypeError) as error:
+        raise ConfigurationError(f"{file} does not describe modules: {error!r}") from error
     of_documents = next(
         (prompts[name] for name in ("document", "passage", "corpus") if name in prompts), default
     )
-    return ModelFolder(
-        folder,
-        _side(folder, routes["document"], of_documents or ""),
-        _side(folder, routes["query"], prompts.get("query", default) or ""),
+    return Modules(
+        routes,
+        of_documents or "",
+        prompts.get("query", default) or "",
         settings.get("max_active_dims"),
     )
 
 
-class _Step:
-    """A module of sentence-transformers: the last part of its class, and its folder."""
-
-    def __init__(self, root: Path, type_: str, path: str) -> None:
-        parts = PurePosixPath(path)
-        if parts.is_absolute() or ".." in parts.parts:
-            raise ConfigurationError(f"{root}: the module path {path!r} points out of the folder")
-        self.kind = type_.rpartition(".")[2]
-        self.folder = root / parts
-
-
-def _router_steps(folder: Path) -> dict[str, list[_Step]]:
+def _router_steps(folder: Path) -> dict[str, list[Step]]:
     config = read_json(folder / "router_config.json")
     types, structure = config["types"], config["structure"]
     for route in ("query", "document"):
@@ -183,12 +214,12 @@ def _router_steps(folder: Path) -> dict[str, list[_Step]]:
                 f"{folder}/router_config.json has no route {route!r}; it has {', '.join(structure)}"
             )
     return {
-        route: [_Step(folder, types[name], name) for name in structure[route]]
+        route: [Step(folder, types[name], name) for name in structure[route]]
         for route in ("query", "document")
     }
 
 
-def _side(root: Path, steps: Sequence[_Step], prompt: str) -> Side:
+def _side(root: Path, steps: Sequence[Step], prompt: str) -> Side:
     kinds = [step.kind for step in steps]
     if kinds == ["SparseStaticEmbedding"]:
         return Side(steps[0].folder, static=True, prompt=prompt)

@@ -20,6 +20,7 @@ from sparseret.errors import ConfigurationError
 from sparseret.protocols import Encoder
 
 __all__ = [
+    "TRANSFORMER",
     "Module",
     "copy_license",
     "copy_tokenizer",
@@ -28,8 +29,11 @@ __all__ = [
     "saved_name",
     "write_encoder",
     "write_json",
+    "write_modules",
     "write_routes",
+    "write_settings",
     "write_splade_side",
+    "write_transformer",
 ]
 
 TRANSFORMER = "sentence_transformers.base.modules.transformer.Transformer"
@@ -100,15 +104,9 @@ def write_splade_side(out: Path, model: SpladeModel, prefix: str | None) -> list
     """
     transformer = "" if prefix is None else f"{prefix}_0_Transformer"
     pooling = "1_SpladePooling" if prefix is None else f"{prefix}_1_SpladePooling"
-    weights = [file.name for file in weight_files(model.folder)]
-    indexes = [f"{stem}.index.json" for stem in ("model.safetensors", "pytorch_model.bin")]
-    folder = out / transformer
-    _copy(model.folder, folder, ("config.json", BODY_FILE, DECODER_FILE, *weights, *indexes))
-    copy_tokenizer(model.folder, folder)
     reading = model.reading
-    write_json(
-        folder / "sentence_bert_config.json", {**_TASK, "max_seq_length": reading.max_length}
-    )
+    config = {**_TASK, "max_seq_length": reading.max_length}
+    write_transformer(out / transformer, model.folder, config)
     write_json(
         out / pooling / "config.json",
         {
@@ -157,6 +155,22 @@ def write_encoder(
         prompts: of documents and of queries.
         prunings: of documents and of queries.
     """
+    same = prunings[0].top_k == prunings[1].top_k
+    write_modules(out, modules, prompts, max_active_dims=prunings[0].top_k if same else None)
+    options = {
+        name: value
+        for name, value in encoder.options.items()
+        if name not in ("folder", "query_model", "queries")
+    }
+    # Said in full, for the top_k above would else be taken for that of a side that has none.
+    options["pruning"], options["query_pruning"] = (pruning.options for pruning in prunings)
+    write_settings(out, encoder.name, options)
+
+
+def write_modules(
+    out: Path, modules: Sequence[Module], prompts: tuple[str, str], *, max_active_dims: int | None
+) -> None:
+    """Write what sentence-transformers reads first: modules.json and its settings."""
     write_json(
         out / "modules.json",
         [
@@ -170,17 +184,23 @@ def write_encoder(
         "default_prompt_name": None,
         "similarity_fn_name": "dot",
     }
-    if prunings[0].top_k is not None and prunings[0].top_k == prunings[1].top_k:
-        settings["max_active_dims"] = prunings[0].top_k
+    if max_active_dims is not None:
+        settings["max_active_dims"] = max_active_dims
     write_json(out / "config_sentence_transformers.json", settings)
-    options = {
-        name: value
-        for name, value in encoder.options.items()
-        if name not in ("folder", "query_model", "queries")
-    }
-    # Said in full, for the top_k above would else be taken for that of a side that has none.
-    options["pruning"], options["query_pruning"] = (pruning.options for pruning in prunings)
-    write_json(out / _SETTINGS_FILE, {"encoder": encoder.name, "options": options})
+
+
+def write_settings(out: Path, name: str, options: Mapping[str, Any]) -> None:
+    """Write name and options of an encoder, which :func:`read_saved` reads."""
+    write_json(out / _SETTINGS_FILE, {"encoder": name, "options": options})
+
+
+def write_transformer(folder: Path, source: Path, config: Mapping[str, Any]) -> None:
+    """Copy a transformer's weights and tokenizer, and write its sentence_bert_config.json."""
+    weights = [file.name for file in weight_files(source)]
+    indexes = [f"{stem}.index.json" for stem in ("model.safetensors", "pytorch_model.bin")]
+    _copy(source, folder, ("config.json", BODY_FILE, DECODER_FILE, *weights, *indexes))
+    copy_tokenizer(source, folder)
+    write_json(folder / "sentence_bert_config.json", config)
 
 
 def read_saved(folder: Path, name: str) -> dict[str, Any]:

@@ -1,0 +1,101 @@
+"""Vectors that autoencoders are trained on: in memory or mapped, in shuffled batches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from sparseret.encoders.codecs import check_dense
+from sparseret.errors import VectorError
+
+__all__ = ["ranking_gradients", "read_arrays", "read_rows", "shuffled_batches"]
+
+_BLOCK = 2**16
+"""Vectors that are shuffled at a time, in blocks of random order."""
+
+
+def read_arrays(X: Any, *parallel: Any) -> tuple[Any, list[Any]]:  # noqa: N803
+    """Vectors, and what is parallel to them or None, as arrays that rows can be taken of.
+
+    Raises:
+        VectorError: not two-dimensional, or of different shapes.
+    """
+    source = X if hasattr(X, "shape") else np.asarray(X)
+    if len(source.shape) != 2:
+        check_dense(source)
+    others = [
+        part if part is None or hasattr(part, "shape") else np.asarray(part) for part in parallel
+    ]
+    for part in others:
+        if part is not None and part.shape != source.shape:
+            raise VectorError(f"shape {part.shape} where the vectors have {source.shape}")
+    return source, others
+
+
+def read_rows(source: Any, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Some rows, float32. Raises VectorError where they are not finite."""
+    return check_dense(source[rows], source.shape[1], numbers=rows.tolist())
+
+
+def shuffled_batches(
+    n: int, batch_size: int, rng: np.random.Generator
+) -> Iterator[NDArray[np.int64]]:
+    """Row numbers of the batches of one pass, each row once.
+
+    Blocks come in random order and are shuffled within, so that a mapped file is read in runs.
+    """
+    left = np.empty(0, np.int64)
+    for start in rng.permutation(np.arange(0, n, _BLOCK)):
+        block = np.arange(start, min(n, start + _BLOCK))
+        left = np.concatenate([left, rng.permutation(block)])
+        while len(left) >= batch_size:
+            yield left[:batch_size]
+            left = left[batch_size:]
+    if len(left):
+        yield left
+
+
+def ranking_gradients(
+    queries: ArrayLike, documents: ArrayLike, positives: ArrayLike, *, temperature: float = 0.05
+) -> NDArray[np.float32]:
+    r"""Gradients of a ranking loss at the vectors of documents, for recipes that choose by them.
+
+    With the InfoNCE loss of query q over all documents, L = -log softmax(q.d / t)_{positive}, the
+    gradient at document d is (softmax_d - [d is the positive]) q / t, summed over queries.
+
+    Args:
+        queries: shape (n_queries, n_features).
+        documents: shape (n, n_features).
+        positives: number of the document that each query should find, shape (n_queries,).
+        temperature: t.
+
+    Returns:
+        Shape (n, n_features), float32.
+
+    Raises:
+        VectorError: shapes that do not fit.
+    """
+    asked, known = check_dense(queries), check_dense(documents)
+    wanted = np.asarray(positives)
+    if asked.shape[1] != known.shape[1] or wanted.shape != (len(asked),):
+        raise VectorError(
+            f"queries {asked.shape}, documents {known.shape} and positives {wanted.shape} do not "
+            "fit together"
+        )
+    if len(wanted) and not (
+        wanted.dtype.kind in "iu" and wanted.min() >= 0 and wanted.max() < len(known)
+    ):
+        raise VectorError(f"positives must be numbers of documents, 0 to {len(known) - 1}")
+    made = np.zeros_like(known)
+    for begin in range(0, len(asked), 256):
+        block = asked[begin : begin + 256]
+        scores = block @ known.T / np.float32(temperature)
+        scores -= scores.max(axis=1, keepdims=True)
+        np.exp(scores, out=scores)
+        scores /= scores.sum(axis=1, keepdims=True)
+        scores[np.arange(len(block)), wanted[begin : begin + 256]] -= 1
+        made += scores.T @ block / np.float32(temperature)
+    return made

@@ -1,0 +1,446 @@
+"""Training of k-sparse autoencoders on dense vectors, in memory or mapped from a file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from sparseret.encoders.autoencoder_batches import read_arrays, read_rows, shuffled_batches
+from sparseret.encoders.autoencoder_recipes import RECIPES, Recipe
+from sparseret.encoders.autoencoder_steps import (
+    Chosen,
+    activations,
+    choose_by_feature,
+    choose_by_token,
+    choose_mutually,
+    contrastive_loss,
+    decode,
+    densify,
+    geometric_median,
+    zipf_quotas,
+)
+from sparseret.encoders.checkpoints import require_torch
+from sparseret.encoders.sparse_autoencoder import AutoencoderWeights, SparseAutoencoder
+from sparseret.errors import ConfigurationError
+from sparseret.progress import progress_bar
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from typing_extensions import Self
+
+__all__ = ["AutoencoderTrainer", "Progress"]
+
+_SAMPLE = 2**14
+"""Vectors that the median and the scale are taken of."""
+_USAGE_DECAY = 0.99
+"""Of the moving averages of thresholds and of how often a latent is chosen."""
+
+
+class Progress(NamedTuple):
+    """What a step came to."""
+
+    reconstruction: float
+    """Squared error by the variance of the batch."""
+    dead: float
+    """Share of latents that have not been chosen for long, 0 to 1."""
+
+
+class _Batch(NamedTuple):
+    inputs: NDArray[np.float32]
+    positives: NDArray[np.float32] | None
+    gradients: NDArray[np.float32] | None
+
+
+@dataclass
+class _State:
+    """What changes from step to step."""
+
+    encoder: Tensor
+    decoder: Tensor | None
+    pre_bias: Tensor
+    latent_bias: Tensor
+    optimizer: Any
+    idle: Tensor
+    """Vectors seen since each latent was chosen."""
+    usage: Tensor
+    """Moving average of how often each latent is chosen in a batch."""
+    thresholds: Tensor
+    """Moving average of the least activation that was chosen, of each latent."""
+    average: dict[str, Tensor]
+    step: int = 0
+
+
+class AutoencoderTrainer:
+    """Trains a :class:`~sparseret.encoders.sparse_autoencoder.SparseAutoencoder`.
+
+    Args:
+        dim: latents; None for four times the features, as in CSR.
+        k: latents of a code.
+        recipe: name of a published kind (:data:`~sparseret.encoders.autoencoder_recipes.RECIPES`),
+            or parts of your own.
+        epochs: passes over the vectors of :meth:`fit`.
+        batch_size: vectors of a step.
+        learning_rate: of Adam; comes down to 0 within the last fifth of :meth:`fit`.
+        dead_after: vectors after which a latent that was not chosen counts as dead.
+        auxiliary_k: latents that reconstruct what is left over; None for half the features.
+        normalize: whether each vector is given mean 0 and standard deviation 1 first.
+        seed: of the initial weights and of the order of vectors.
+        device: of torch.
+
+    Attributes:
+        history: :class:`Progress` of each step.
+
+    Raises:
+        ConfigurationError: an option out of its range.
+    """
+
+    def __init__(
+        self,
+        dim: int | None = None,
+        k: int = 32,
+        recipe: str | Recipe = "csr",
+        *,
+        epochs: int = 10,
+        batch_size: int = 1024,
+        learning_rate: float = 1e-3,
+        dead_after: int = 50_000,
+        auxiliary_k: int | None = None,
+        normalize: bool = False,
+        seed: int = 0,
+        device: str = "cpu",
+    ) -> None:
+        if isinstance(recipe, str):
+            if recipe not in RECIPES:
+                raise ConfigurationError(
+                    f"recipe {recipe!r} is not one of {', '.join(sorted(RECIPES))}"
+                )
+            recipe = RECIPES[recipe]
+        for name, value, least in (
+            ("dim", 2 if dim is None else dim, 2), ("k", k, 1), ("epochs", epochs, 1),
+            ("batch_size", batch_size, 2), ("dead_after", dead_after, 1),
+            ("auxiliary_k", 1 if auxiliary_k is None else auxiliary_k, 1),
+        ):  # fmt: skip
+            if type(value) is not int or value < least:
+                raise ConfigurationError(
+                    f"{name} must be a whole number from {least}, got {value!r}"
+                )
+        if not 0 < learning_rate < 10:
+            raise ConfigurationError(
+                f"learning_rate must be above 0 and below 10, got {learning_rate!r}"
+            )
+        self.dim = dim
+        self.k = k
+        self.recipe = recipe
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.dead_after = dead_after
+        self.auxiliary_k = auxiliary_k
+        self.normalize = normalize
+        self.seed = seed
+        self.device = device
+        self.history: list[Progress] = []
+        self._state: _State | None = None
+
+    # --- training ---------------------------------------------------------------------------
+
+    def fit(
+        self,
+        X: ArrayLike,  # noqa: N803
+        *,
+        positives: ArrayLike | None = None,
+        gradients: ArrayLike | None = None,
+        show_progress: bool = False,
+    ) -> Self:
+        """Train anew.
+
+        Args:
+            X: vectors, shape (n, n_features); a memory-mapped array is read in blocks.
+            positives: row i is what should be near row i of ``X``, for the contrastive loss; None
+                for the vectors themselves. Same shape.
+            gradients: row i is the gradient of a loss at row i of ``X``, as
+                :func:`sparseret.encoders.autoencoder_batches.ranking_gradients` gives; needed by
+                recipes that choose by it. Same shape.
+            show_progress: whether a bar of the vectors seen is shown.
+
+        Raises:
+            VectorError: shapes that do not fit, or values that are not finite.
+            ConfigurationError: fewer features or vectors than the options need.
+            MissingExtraError: torch is not installed.
+        """
+        source, others = read_arrays(X, positives, gradients)
+        self._state = None
+        self.history = []
+        self._start(source)
+        rng = np.random.default_rng(self.seed)
+        steps = self.epochs * -(-len(source) // self.batch_size)
+        with progress_bar("Training", self.epochs * len(source), show=show_progress) as advance:
+            for _ in range(self.epochs):
+                for rows in shuffled_batches(len(source), self.batch_size, rng):
+                    batch = _batch(source, others, rows)
+                    self._train(batch, len(self.history) / steps)
+                    advance(len(rows))
+        return self
+
+    def partial_fit(
+        self,
+        X: ArrayLike,  # noqa: N803
+        *,
+        positives: ArrayLike | None = None,
+        gradients: ArrayLike | None = None,
+    ) -> Self:
+        """One pass over some vectors, in their order, at the full learning rate and final k.
+
+        Arguments and errors are those of :meth:`fit`.
+        """
+        source, others = read_arrays(X, positives, gradients)
+        if self._state is None:
+            self._start(source)
+        for begin in range(0, len(source), self.batch_size):
+            rows = np.arange(begin, min(begin + self.batch_size, len(source)))
+            self._train(_batch(source, others, rows), None)
+        return self
+
+    @property
+    def codec(self) -> SparseAutoencoder:
+        """What was learned so far.
+
+        Raises:
+            ConfigurationError: nothing was.
+        """
+        state = self._state
+        if state is None:
+            raise ConfigurationError("the autoencoder has learned nothing: call fit(X) first")
+        found = state.average or self._weights(state)
+        arrays = {name: array.detach().cpu().numpy().copy() for name, array in found.items()}
+        if self.recipe.choice != "token":
+            arrays["thresholds"] = self._thresholds(state).cpu().numpy().copy()
+        return SparseAutoencoder(
+            AutoencoderWeights(**arrays),
+            self.k,
+            activation=self.recipe.activation,
+            normalize=self.normalize,
+        )
+
+    def _thresholds(self, state: _State) -> Tensor:
+        if self.recipe.choice == "mutual":  # one for all latents
+            return state.thresholds[:1].expand(len(state.thresholds)).clamp(min=0)
+        return state.thresholds.clamp(min=0)
+
+    # --- a step -----------------------------------------------------------------------------
+
+    def _start(self, source: Any) -> None:
+        """Tied weights of unit length, and the geometric median as the bias of inputs."""
+        require_torch("training an autoencoder")
+        import torch
+
+        n, n_features = source.shape
+        dim = 4 * n_features if self.dim is None else self.dim
+        widest = 4 * self.k if self.recipe.wide_weight else self.k
+        if widest > dim:
+            raise ConfigurationError(
+                f"k={self.k} needs at least {widest} latents with this recipe, and dim is {dim}"
+            )
+        if n < 2:
+            raise ConfigurationError(f"{n} vectors are too few to learn from: give 2 or more")
+        rng = np.random.default_rng(self.seed)
+        sample = np.sort(rng.choice(n, min(n, _SAMPLE), replace=False))
+        median = geometric_median(self._prepare(read_rows(source, sample)))
+        rows = rng.standard_normal((dim, n_features))
+        rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+
+        def parameter(array: NDArray[Any]) -> Tensor:
+            tensor = torch.tensor(array, dtype=torch.float32, device=self.device)
+            return tensor.requires_grad_()
+
+        encoder = parameter(rows)
+        decoder = None if self.recipe.tied else parameter(rows)
+        pre_bias, latent_bias = parameter(median), parameter(np.zeros(dim))
+        learned = [p for p in (encoder, decoder, pre_bias, latent_bias) if p is not None]
+        # Gao et al., appendix A: so small an epsilon, as gradients of rare latents are small.
+        optimizer = torch.optim.Adam(learned, lr=self.learning_rate, eps=6.25e-10)
+        zeros = torch.zeros(dim, device=self.device)
+        self._state = _State(
+            encoder, decoder, pre_bias, latent_bias, optimizer,
+            zeros.clone(), zeros.clone(), zeros.clone(), {},
+        )  # fmt: skip
+
+    def _prepare(self, dense: NDArray[np.float32]) -> NDArray[np.float32]:
+        if not self.normalize:
+            return dense
+        centred = dense - dense.mean(axis=1, keepdims=True)
+        made: NDArray[np.float32] = centred / (centred.std(axis=1, ddof=1, keepdims=True) + 1e-5)
+        return made
+
+    def _train(self, batch: _Batch, done: float | None) -> None:
+        """One step; ``done`` is the share of the training behind it, None where it is unknown."""
+        import torch
+
+        state, recipe = self._state, self.recipe
+        if state is None or len(batch.inputs) < 2:
+            return
+        if batch.gradients is None and recipe.by_gradient:
+            raise ConfigurationError("this recipe chooses latents by gradients: give gradients=")
+        prepared = (
+            self._prepare(batch.inputs),
+            None if batch.positives is None else self._prepare(batch.positives),
+            batch.gradients,
+        )
+        inputs, positives, gradients = (
+            None if part is None else torch.from_numpy(part).to(self.device) for part in prepared
+        )
+        k = self.k
+        if done is not None and recipe.first_k > 1:
+            k = round(self.k * max(1.0, recipe.first_k + (1 - recipe.first_k) * 2 * done))
+        k = min(k, len(state.encoder) // (4 if recipe.wide_weight else 1))
+        for group in state.optimizer.param_groups:
+            group["lr"] = self.learning_rate * (1 if done is None else min(1.0, 5 * (1 - done)))
+        state.optimizer.zero_grad(set_to_none=True)
+
+        loss, reconstruction, chosen = self._loss(state, inputs, positives, gradients, k)
+        loss.backward()
+        if state.decoder is not None:
+            _remove_parallel(state.decoder)
+        state.optimizer.step()
+        with torch.no_grad():
+            if state.decoder is not None:
+                state.decoder /= state.decoder.norm(dim=1, keepdim=True).clamp(min=1e-12)
+            self._count(state, chosen)
+            self._average(state)
+        state.step += 1
+        dead = float((state.idle > self.dead_after).float().mean())
+        self.history.append(Progress(reconstruction, dead))
+
+    def _loss(self, state: _State, inputs: Any, positives: Any, gradients: Any, k: int) -> Any:
+        """The loss, the normalised squared error of the k largest, and what was chosen."""
+        import torch
+
+        recipe = self.recipe
+        dictionary = state.encoder if state.decoder is None else state.decoder
+        centred = inputs - state.pre_bias
+        with torch.no_grad():
+            affinities = centred @ state.encoder.T + state.latent_bias
+            scores = affinities
+            if recipe.by_gradient:
+                scores = affinities * (gradients @ dictionary.T).abs()
+        variance = (inputs - inputs.mean(dim=0)).square().mean().clamp(min=1e-12)
+
+        def reconstruct(chosen: Chosen) -> tuple[Tensor, Tensor]:
+            values = activations(affinities, centred, state.encoder, state.latent_bias, chosen)
+            if recipe.activation == "relu":
+                values = values.relu()
+            return values, decode(values, dictionary, chosen)
+
+        chosen = self._choose(state, scores, k)
+        values, made = reconstruct(chosen)
+        left = centred - made
+        error = left.square().mean() / variance
+        loss = error
+        if recipe.wide_weight:
+            _, wide = reconstruct(choose_by_token(scores, 4 * k))
+            loss = loss + recipe.wide_weight * (centred - wide).square().mean() / variance
+        rested = self._rested(state)
+        if bool(rested.any()):
+            most = self.auxiliary_k or max(1, inputs.shape[1] // 2)
+            hidden = affinities.masked_fill(~rested, float("-inf"))
+            extra = choose_by_token(hidden, min(most, int(rested.sum())))
+            _, rest = reconstruct(extra)
+            target = left.detach()
+            scale = (target - target.mean(dim=0)).square().mean().clamp(min=1e-12)
+            auxiliary = (target - rest).square().mean() / scale
+            if bool(torch.isfinite(auxiliary)):
+                loss = loss + recipe.auxiliary_weight * auxiliary
+        if recipe.contrastive_weight:
+            codes = densify(values, chosen, len(state.encoder))
+            near = codes
+            if positives is not None:
+                moved = positives - state.pre_bias
+                with torch.no_grad():
+                    others = moved @ state.encoder.T + state.latent_bias
+                found = choose_by_token(others, k)
+                near = activations(others, moved, state.encoder, state.latent_bias, found)
+                near = densify(near.relu(), found, len(state.encoder))
+            loss = loss + recipe.contrastive_weight * contrastive_loss(
+                codes, near, recipe.temperature
+            )
+        kept = values.detach() > 0 if recipe.activation == "relu" else values.detach() != 0
+        used = Chosen(chosen.rows[kept], chosen.columns[kept], chosen.n)
+        self._note_thresholds(state, used, values.detach()[kept])
+        return loss, float(error.detach()), used
+
+    def _choose(self, state: _State, scores: Tensor, k: int) -> Chosen:
+        if self.recipe.choice == "mutual":
+            return choose_mutually(scores, k)
+        if self.recipe.choice == "feature":
+            n = len(scores)
+            return choose_by_feature(scores, zipf_quotas(state.usage, n * k, n))
+        return choose_by_token(scores, k)
+
+    def _rested(self, state: _State) -> Tensor:
+        """Which latents the auxiliary loss is about."""
+        import torch
+
+        if self.recipe.auxiliary == "dead":
+            return state.idle > self.dead_after
+        if self.recipe.auxiliary == "zipf" and state.step > 0:
+            total = max(1, round(float(state.usage.sum())))
+            return state.usage < zipf_quotas(state.usage, total, self.batch_size) - 0.5
+        return torch.zeros_like(state.idle, dtype=torch.bool)
+
+    def _note_thresholds(self, state: _State, used: Chosen, values: Tensor) -> None:
+        """Averages of the least activation chosen in a batch: what a single vector must exceed."""
+        import torch
+
+        if self.recipe.choice == "token" or not len(values):
+            return
+        least = torch.full_like(state.thresholds, float("inf"))
+        if self.recipe.choice == "mutual":
+            least[:] = values.min()
+        else:
+            least.scatter_reduce_(0, used.columns, values, "amin")
+        seen = least.isfinite()
+        first = state.thresholds == 0
+        decayed = _USAGE_DECAY * state.thresholds + (1 - _USAGE_DECAY) * least
+        state.thresholds = torch.where(seen, torch.where(first, least, decayed), state.thresholds)
+
+    def _count(self, state: _State, used: Chosen) -> None:
+        import torch
+
+        counts = torch.bincount(used.columns, minlength=len(state.idle)).float()
+        state.idle = torch.where(counts > 0, 0.0, state.idle + used.n)
+        decay = min(_USAGE_DECAY, state.step / (state.step + 1))
+        state.usage = decay * state.usage + (1 - decay) * counts
+
+    def _average(self, state: _State) -> None:
+        if not self.recipe.average:
+            return
+        # Few steps would leave the initial weights in the average: they are let go faster first.
+        decay = min(self.recipe.average, (1 + state.step) / (10 + state.step))
+        for name, weights in self._weights(state).items():
+            if name not in state.average:
+                state.average[name] = weights.detach().clone()
+            state.average[name].lerp_(weights.detach(), 1 - decay)
+
+    def _weights(self, state: _State) -> dict[str, Tensor]:
+        found = {
+            "encoder": state.encoder, "pre_bias": state.pre_bias, "latent_bias": state.latent_bias,
+        }  # fmt: skip
+        return found if state.decoder is None else {**found, "decoder": state.decoder}
+
+
+def _batch(source: Any, others: list[Any], rows: NDArray[np.int64]) -> _Batch:
+    dense = read_rows(source, rows)
+    return _Batch(dense, *(None if part is None else read_rows(part, rows) for part in others))
+
+
+def _remove_parallel(decoder: Tensor) -> None:
+    """Take out of the gradient of each row what lies along the row, whose length is fixed."""
+    import torch
+
+    if decoder.grad is not None:
+        with torch.no_grad():
+            along = (decoder.grad * decoder).sum(dim=1, keepdim=True)
+            decoder.grad -= along * decoder

@@ -1,0 +1,239 @@
+"""Texts to sparse codes: a dense model of sentence-transformers, and a codec over its vectors.
+
+Two layouts are read. A folder of sentence-transformers' SparseEncoder whose last module is a
+SparseAutoEncoder ("CSR") holds both. With the option ``codec``, the folder is any dense model
+(Transformer, Pooling, Normalize), and the codec one that was saved by this package.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sparseret.documents import Document
+from sparseret.encoders.codecs import load_codec
+from sparseret.encoders.csr_layout import (
+    has_csr_layout,
+    read_csr_module,
+    write_csr_module,
+    write_dense,
+)
+from sparseret.encoders.dense_text import DenseText, read_dense_steps
+from sparseret.encoders.fields import whole_text
+from sparseret.encoders.latent_labels import read_labels, write_labels
+from sparseret.encoders.model_folder import find_folder, read_license, read_modules
+from sparseret.encoders.saved_folder import (
+    Module,
+    copy_license,
+    known_options,
+    read_saved,
+    saved_name,
+    write_modules,
+    write_settings,
+)
+from sparseret.encoders.sparse_autoencoder import SparseAutoencoder
+from sparseret.errors import ConfigurationError
+from sparseret.progress import progress_bar
+from sparseret.protocols import Codec
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
+
+__all__ = ["CodesEncoder"]
+
+_CODEC_FOLDER = "codec"
+
+
+class CodesEncoder:
+    """A dense text model and a codec as an encoder (:class:`sparseret.protocols.Encoder`).
+
+    Weights of the model are loaded at the first text. Empty texts have empty vectors.
+
+    Args:
+        folder: of the model, or the id of such a repository of the Hugging Face Hub; with a
+            SparseAutoEncoder as the last module unless ``codec`` is given.
+        codec: folder of a codec (:func:`sparseret.encoders.codecs.load_codec`) of that model's
+            vectors.
+        k: latents that a code keeps, where the codec is an autoencoder; None as it was saved.
+        max_length: tokens of a text that are read; None takes what the folder says, else 256.
+            Longer texts are cut, and counted in :attr:`truncated`.
+        batch_tokens: tokens that go through the model at a time.
+        device: of torch.
+
+    The last two say how to run, not what comes out, and are not part of :attr:`options`.
+
+    Raises:
+        ConfigurationError: no such model or codec, one that does not fit the other, or an option
+            out of its range.
+    """
+
+    name = "codes"
+
+    def __init__(
+        self,
+        folder: str | Path,
+        *,
+        codec: str | Path | None = None,
+        k: int | None = None,
+        max_length: int | None = None,
+        batch_tokens: int = 4096,
+        device: str = "cpu",
+    ) -> None:
+        self._root = root = find_folder(folder)
+        modules = read_modules(root)
+        steps = modules.routes["document"]
+        if modules.routes["query"] is not steps:
+            raise ConfigurationError(f"{root}: cannot use a Router with a codec")
+        self._prompts = (modules.document_prompt, modules.query_prompt)
+        self._codec_folder: Path | None = None
+        found: Codec
+        if codec is not None:
+            self._codec_folder = Path(codec).absolute()
+            found = load_codec(self._codec_folder)
+        elif steps and steps[-1].kind == "SparseAutoEncoder":
+            found = read_csr_module(steps[-1].folder, modules.max_active_dims)
+            steps = steps[:-1]
+        else:
+            raise ConfigurationError(
+                f"{root} is a model of dense vectors: give the option codec, a folder written by "
+                "`sparseret train`"
+            )
+        transformer, pooling, normalized = read_dense_steps(root, steps)
+        if k is not None:
+            if not isinstance(found, SparseAutoencoder):
+                raise ConfigurationError(f"k={k!r}: the codec {found.name} has no such option")
+            found = found.with_k(k)
+        self.codec = found
+        """Turns the model's vectors into sparse ones."""
+        self.dense = DenseText(
+            transformer,
+            pooling=pooling,
+            normalize=normalized,
+            max_length=max_length,
+            batch_tokens=batch_tokens,
+            device=device,
+        )
+        """The model."""
+        if self.dense.n_features != found.n_features:
+            raise ConfigurationError(
+                f"the vectors of {root} have {self.dense.n_features} features, and the codec takes "
+                f"{found.n_features}"
+            )
+        self.license = read_license(root)
+        """Licence of the model by the folder's own word; None where it says nothing."""
+        self._options: dict[str, Any] = {
+            "folder": saved_name(folder, root),
+            "codec": None if self._codec_folder is None else str(self._codec_folder),
+            "k": k,
+            "max_length": self.dense.max_length,
+        }
+
+    # --- identity ---------------------------------------------------------------------------
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What was chosen and changes vectors, as JSON values."""
+        return {name: value for name, value in self._options.items() if value is not None}
+
+    @classmethod
+    def from_options(cls, options: Mapping[str, Any]) -> CodesEncoder:
+        """Undo :attr:`options`. Raises ConfigurationError for an unknown one."""
+        return cls(**known_options(cls, options))
+
+    @cached_property
+    def space(self) -> str:
+        """Id of the vector space: model, tokenizer, settings and codec."""
+        made = [self.dense.identity, self._prompts, self.codec.space]
+        return f"codes/{sha256(json.dumps(made).encode()).hexdigest()[:16]}"
+
+    @property
+    def description(self) -> str:
+        """One line for people."""
+        dense = f"{self._root.name}, {self.dense.max_length} tokens"
+        return f"codes ({dense}, {self.codec.description})"
+
+    @property
+    def dim(self) -> int:
+        """Number of latents."""
+        return self.codec.dim
+
+    @property
+    def signed(self) -> bool:
+        """Whether codes may hold negative values."""
+        return self.codec.signed
+
+    @property
+    def truncated(self) -> int:
+        """Texts of which tokens were left out, so far."""
+        return self.dense.truncated
+
+    def term(self, column: int) -> str:
+        """Label of a latent where it has one (:mod:`sparseret.encoders.latent_labels`), else its
+        number. Raises KeyError where there is no such column."""
+        if not 0 <= column < self.dim:
+            raise KeyError(column)
+        return self._labels.get(column, f"latent {column}")
+
+    @cached_property
+    def _labels(self) -> Mapping[int, str]:
+        return read_labels(self._codec_folder or self._root)
+
+    # --- vectors ----------------------------------------------------------------------------
+
+    def encode_documents(
+        self, documents: Sequence[Document | str], *, show_progress: bool = False
+    ) -> csr_array:
+        """Codes of documents, title and text read as one, float32, shape (len(documents), dim).
+
+        Raises:
+            ConfigurationError: the model cannot be used.
+            MissingExtraError: torch or transformers is not installed.
+        """
+        return self._encode(whole_text(documents), self._prompts[0], "documents", show_progress)
+
+    def encode_queries(self, queries: Sequence[str], *, show_progress: bool = False) -> csr_array:
+        """Codes of queries, float32, shape (len(queries), dim); errors as for documents."""
+        return self._encode(queries, self._prompts[1], "queries", show_progress)
+
+    def _encode(self, texts: Sequence[str], prompt: str, what: str, show: bool) -> csr_array:
+        with progress_bar(f"Encoding {what}", len(texts), show=show) as advance:
+            dense = self.dense.encode(texts, prompt=prompt, advance=advance)
+        return self.codec.transform(np.asarray(dense))
+
+    # --- saving -----------------------------------------------------------------------------
+
+    def save(self, path: str | Path) -> None:
+        """Write model, codec and settings to a folder.
+
+        sentence-transformers reads it as a SparseEncoder where the codec is an autoencoder of its
+        kind (one matrix, ReLU, k largest), else as the dense model without the codec.
+        """
+        out = Path(path)
+        modules = write_dense(out, self.dense)
+        own: dict[str, Any] = {"max_length": self.dense.max_length}
+        active = None
+        if isinstance(self.codec, SparseAutoencoder) and has_csr_layout(self.codec):
+            place = f"{len(modules)}_SparseAutoEncoder"
+            modules.append(Module(write_csr_module(out / place, self.codec), place))
+            active = self.codec.k
+        else:
+            self.codec.save(out / _CODEC_FOLDER)
+            own["codec"] = _CODEC_FOLDER
+        write_modules(out, modules, self._prompts, max_active_dims=active)
+        write_settings(out, self.name, own)
+        write_labels(out if active is not None else out / _CODEC_FOLDER, self._labels)
+        copy_license(self._root, out)
+
+    @classmethod
+    def load(cls, path: str | Path) -> CodesEncoder:
+        """Read what :meth:`save` wrote. Raises ConfigurationError where it cannot."""
+        saved = read_saved(Path(path), cls.name)
+        if "codec" in saved:
+            saved["codec"] = Path(path) / saved["codec"]
+        return cls(**known_options(cls, saved))

@@ -1,0 +1,248 @@
+r"""k-sparse autoencoders as codecs: dense vectors to the few latents that describe them.
+
+With the dictionary of latents W_dec, one row a latent::
+
+    z     = W_enc (x - b_pre) + b_lat
+    code  = what is chosen of z: the k largest, or those above thresholds
+    x_hat = code W_dec + b_pre
+
+The kinds differ in how they are trained (:mod:`sparseret.encoders.autoencoder_recipes`), and little
+in this: the original [1]_ keeps negative values ("linear"), later ones [2]_ [3]_ take
+ReLU; their encoder and decoder are one matrix ("tied") or two.
+
+References:
+    .. [1] Alireza Makhzani, Brendan Frey. k-Sparse Autoencoders. 2013.
+    .. [2] Leo Gao et al. Scaling and evaluating sparse autoencoders. 2024, section 2.
+    .. [3] Tiansheng Wen et al. Beyond Matryoshka: Revisiting Sparse Coding for Adaptive
+       Representation. 2025, section 3.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from sparseret import vectors
+from sparseret.encoders.codecs import SavedCodec, check_dense, write_codec
+from sparseret.errors import ConfigurationError, VectorError
+from sparseret.kernels import top_k
+from sparseret.progress import progress_bar
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
+
+__all__ = ["Activation", "AutoencoderWeights", "SparseAutoencoder"]
+
+Activation: TypeAlias = Literal["relu", "linear"]
+
+_BLOCK_VALUES = 2**24
+"""Of affinities that are held at a time."""
+_SMALL = 1e-5
+"""Added to the standard deviation where vectors are normalised, as sentence-transformers does."""
+
+
+@dataclass(frozen=True)
+class AutoencoderWeights:
+    """What a k-sparse autoencoder has learned; float32, finite.
+
+    Raises:
+        VectorError: shapes that do not fit together, or values that are not finite.
+    """
+
+    encoder: NDArray[np.float32]
+    """Shape (dim, n_features)."""
+    pre_bias: NDArray[np.float32]
+    """Shape (n_features,)."""
+    latent_bias: NDArray[np.float32]
+    """Shape (dim,)."""
+    decoder: NDArray[np.float32] | None = None
+    """Shape (dim, n_features); None where it is the encoder ("tied")."""
+    thresholds: NDArray[np.float32] | None = None
+    """What a latent must exceed, shape (dim,); None where the k largest are chosen."""
+
+    def __post_init__(self) -> None:
+        if np.ndim(self.encoder) != 2 or 0 in np.shape(self.encoder):
+            raise VectorError(f"encoder: shape {np.shape(self.encoder)}, not (dim, n_features)")
+        dim, n_features = self.encoder.shape
+        for name, shape in (
+            ("encoder", (dim, n_features)),
+            ("pre_bias", (n_features,)),
+            ("latent_bias", (dim,)),
+            ("decoder", (dim, n_features)),
+            ("thresholds", (dim,)),
+        ):
+            given = getattr(self, name)
+            if given is None and name in ("decoder", "thresholds"):
+                continue
+            array = np.ascontiguousarray(given, np.float32)
+            if array.shape != shape:
+                raise VectorError(f"{name}: shape {array.shape}, expected {shape}")
+            if not np.isfinite(array).all():
+                raise VectorError(f"{name}: holds values that are not finite")
+            object.__setattr__(self, name, array)
+
+    @property
+    def dictionary(self) -> NDArray[np.float32]:
+        """The decoder, shape (dim, n_features)."""
+        return self.encoder if self.decoder is None else self.decoder
+
+    @property
+    def arrays(self) -> dict[str, NDArray[np.float32]]:
+        """Those that are there, by name."""
+        names = ("encoder", "pre_bias", "latent_bias", "decoder", "thresholds")
+        return {name: array for name in names if (array := getattr(self, name)) is not None}
+
+
+class SparseAutoencoder:
+    """A trained k-sparse autoencoder (:class:`sparseret.protocols.Codec`).
+
+    ``fit`` and ``partial_fit`` are those of
+    :class:`sparseret.encoders.autoencoder_training.AutoencoderTrainer`, which makes these.
+
+    Args:
+        weights: what was learned.
+        k: latents that a code keeps at most; ignored where the weights have thresholds.
+        activation: "relu" drops what is not positive, "linear" keeps negative values among the k
+            largest.
+        normalize: whether each vector is given mean 0 and standard deviation 1 first.
+
+    Raises:
+        ConfigurationError: an option out of its range.
+    """
+
+    name = "autoencoder"
+
+    def __init__(
+        self,
+        weights: AutoencoderWeights,
+        k: int,
+        *,
+        activation: Activation = "relu",
+        normalize: bool = False,
+    ) -> None:
+        if activation not in get_args(Activation):
+            raise ConfigurationError(
+                f"activation {activation!r} is not one of {', '.join(get_args(Activation))}"
+            )
+        self.weights = weights
+        self.dim, self.n_features = weights.encoder.shape
+        if type(k) is not int or not 1 <= k <= self.dim:
+            raise ConfigurationError(f"k must be from 1 to {self.dim}, the latents, got {k!r}")
+        if normalize and self.n_features < 2:
+            raise ConfigurationError("normalize=True needs vectors of 2 features or more")
+        self.k = k
+        self.activation = activation
+        self.normalize = bool(normalize)
+        # Folded, so that a vector is read once.
+        self._bias = weights.latent_bias - weights.encoder @ weights.pre_bias
+
+    @property
+    def signed(self) -> bool:
+        """Whether codes may hold negative values."""
+        return self.activation == "linear"
+
+    @property
+    def description(self) -> str:
+        """One line for people."""
+        chosen = f"k={self.k}" if self.weights.thresholds is None else "by thresholds"
+        return f"autoencoder ({self.n_features} features to {self.dim} latents, {chosen})"
+
+    @cached_property
+    def space(self) -> str:
+        """Id of the vector space: settings, digest of the weights."""
+        return self._saved.space
+
+    def with_k(self, k: int) -> SparseAutoencoder:
+        """The same with another k: Makhzani and Frey take 1 to 3 times that of training (2.1)."""
+        weights = replace(self.weights, thresholds=None)
+        return SparseAutoencoder(weights, k, activation=self.activation, normalize=self.normalize)
+
+    # --- codes ------------------------------------------------------------------------------
+
+    def transform(self, X: ArrayLike, *, show_progress: bool = False) -> csr_array:  # noqa: N803
+        """Codes, float32, shape (n, dim), at most k values a row unless by thresholds.
+
+        Of equal latents those with the smaller columns are taken. A zero vector has an empty code:
+        it stands for a text without words.
+
+        Raises:
+            VectorError: ``X`` is no (n, n_features) array of finite numbers.
+        """
+        from scipy.sparse import csr_array, vstack
+
+        source: Any = X if hasattr(X, "shape") else np.asarray(X)
+        if len(source.shape) != 2 or source.shape[1] != self.n_features:
+            check_dense(source[:1], self.n_features)
+        rows = max(1, _BLOCK_VALUES // self.dim)
+        parts = []
+        with progress_bar("Coding", source.shape[0], show=show_progress) as advance:
+            for begin in range(0, source.shape[0], rows):
+                numbers = range(begin, begin + rows)
+                block = check_dense(source[begin : begin + rows], self.n_features, numbers=numbers)
+                parts.append(self._codes(block))
+                advance(len(block))
+        if not parts:
+            return csr_array((0, self.dim), dtype=np.float32)
+        return parts[0] if len(parts) == 1 else vectors.check(vstack(parts, format="csr"))
+
+    def affinities(self, X: NDArray[np.float32]) -> NDArray[np.float32]:  # noqa: N803
+        """All latents before any is chosen, float32, shape (n, dim); for small n."""
+        dense = check_dense(X, self.n_features)
+        if self.normalize:
+            dense = dense - dense.mean(axis=1, keepdims=True)
+            dense /= dense.std(axis=1, ddof=1, keepdims=True) + _SMALL
+        made: NDArray[np.float32] = dense @ self.weights.encoder.T
+        made += self._bias
+        return made
+
+    def _codes(self, dense: NDArray[np.float32]) -> csr_array:
+        latents = self.affinities(dense)
+        some = dense.any(axis=1)
+        if self.weights.thresholds is not None:
+            latents[latents <= np.maximum(self.weights.thresholds, 0)] = 0
+            latents[~some] = 0
+            return vectors.check(latents)
+        columns, values = top_k(latents, self.k)
+        wanted = (values > 0) if self.activation == "relu" else (values != 0)
+        wanted[~some] = False
+        indptr = np.zeros(len(dense) + 1, np.int64)
+        np.cumsum(wanted.sum(axis=1), out=indptr[1:])
+        return vectors.from_arrays(indptr, columns[wanted], values[wanted], self.dim)
+
+    def inverse_transform(self, codes: csr_array) -> NDArray[np.float32]:
+        """Reconstructions, float32, shape (n, n_features).
+
+        Where vectors are normalised, it is the normalised one that is reconstructed: mean and
+        length are not in the code.
+
+        Raises:
+            VectorError: codes of another width.
+        """
+        checked = vectors.check(codes, dim=self.dim)
+        made: NDArray[np.float32] = checked @ self.weights.dictionary
+        made += self.weights.pre_bias
+        return made
+
+    # --- saving -----------------------------------------------------------------------------
+
+    @property
+    def _saved(self) -> SavedCodec:
+        options = {"k": self.k, "activation": self.activation, "normalize": self.normalize}
+        return SavedCodec(self.name, options, dict(self.weights.arrays))
+
+    def save(self, path: str | Path) -> None:
+        """Write the codec to a folder (:func:`sparseret.encoders.codecs.load_codec`)."""
+        write_codec(path, self._saved)
+
+    @classmethod
+    def from_saved(cls, saved: SavedCodec) -> SparseAutoencoder:
+        """Undo :meth:`save`. Raises ConfigurationError for what it did not write."""
+        try:
+            return cls(AutoencoderWeights(**saved.arrays), **saved.options)
+        except TypeError as error:
+            raise ConfigurationError(f"no autoencoder that is known here: {error}") from error
