@@ -254,7 +254,7 @@ def test_arrays_are_aligned_whatever_their_types(tmp_path: Path, n_distinct: int
 
 def test_newer_and_foreign_headers(golden: bytes, tmp_path: Path) -> None:
     for change in (
-        lambda header: header["__metadata__"].update(version="3"),
+        lambda header: header["__metadata__"].update(version="4"),
         lambda header: header["__metadata__"].update(format="pt"),
     ):
         with pytest.raises(IncompatibleIndexError, match="upgrade sparseret"):

@@ -132,14 +132,19 @@ def write_impact_segment(
     builder = kernels.ImpactBuilder(whole.columns, whole.column_max, window_bits)
     rank_type = np.dtype(np.uint16 if len(whole.columns) <= 2**16 else np.uint32)
     largest = float(whole.column_max.max(initial=0.0))
+    sized = {
+        "numbers": (np.dtype(np.int64), len(numbers)),
+        "row_ptr": (np.dtype(np.int64), len(row_ptr)),
+        "row_values": (whole.value_type, nnz),
+        "row_ranks": (rank_type, nnz),
+    }
+    # Where there is one value only, the columns of a row say all.
+    binary = whole.code_values is not None and len(whole.code_values) == 1
+    if binary:
+        del sized["row_values"]
     with SegmentWriter(
         path,
-        {
-            "numbers": (np.dtype(np.int64), len(numbers)),
-            "row_ptr": (np.dtype(np.int64), len(row_ptr)),
-            "row_values": (whole.value_type, nnz),
-            "row_ranks": (rank_type, nnz),
-        },
+        sized,
         growing=("lists.words", np.dtype(np.uint16)),
         window_bits=window_bits,
         largest=largest,
@@ -154,7 +159,8 @@ def write_impact_segment(
             weights = values if whole.code_values is None else whole.code_values[values]
             file.append("lists.words", builder.add(inside, ranks, weights, _THREADS))
             file.append("row_ranks", ranks)
-            file.append("row_values", values)
+            if not binary:
+                file.append("row_values", values)
         lists = builder.finish(np.empty(0, np.uint16))
         return file.finish(
             {

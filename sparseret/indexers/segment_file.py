@@ -97,7 +97,7 @@ def _parse(path: Path, mapped: mmap.mmap | bytes, end: int) -> SegmentFile:
     checksums = json.loads(metadata["crc32"])
     if not checksums.keys() <= arrays.keys():
         raise ValueError("checksums of arrays that it lacks")
-    data = _unflatten(arrays)
+    data = _unflatten(arrays, int(metadata["version"]))
     if len(data.row_ptr) != data.n_docs + 1:
         raise ValueError("row_ptr does not fit the documents")
     return SegmentFile(
@@ -116,8 +116,10 @@ def verify_segment(segment: SegmentFile) -> list[str]:
     return [name for name, crc in segment.checksums.items() if zlib.crc32(arrays[name].data) != crc]
 
 
-def _unflatten(arrays: dict[str, NDArray[Any]]) -> SegmentData | ImpactData:
+def _unflatten(arrays: dict[str, NDArray[Any]], version: int) -> SegmentData | ImpactData:
     if "lists.words" in arrays:
+        if version == 3:  # all have the only code there is; pages of zeros are shared
+            arrays["row_values"] = np.zeros(len(arrays["row_ranks"]), np.uint8)
         rows = {name: arrays[name] for name in ImpactData._fields if name != "lists"}
         lists = ImpactLists(*(arrays[f"lists.{name}"] for name in ImpactLists._fields))
         return ImpactData(**rows, lists=lists)

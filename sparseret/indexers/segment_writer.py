@@ -33,8 +33,9 @@ __all__ = [
     "write_segment",
 ]
 
-SEGMENT_VERSION = 2
-"""Version 2 has impact-ordered lists; segments without are still written as version 1."""
+SEGMENT_VERSION = 3
+"""Version 2 has impact-ordered lists; segments without are still written as version 1. Version 3 is
+version 2 without ``row_values``, where all stored values are one and the same."""
 FORMAT = "sparseret-segment"
 _ALIGNMENT = 64
 _HEADER_BYTES = 4096
@@ -97,7 +98,7 @@ def write_segment(path: Path, data: SegmentData, window_bits: int) -> tuple[int,
 
 
 class SegmentWriter:
-    """A segment file of version 2, whose large arrays are appended to side by side.
+    """A segment file of version 2 or 3, whose large arrays are appended to side by side.
 
     As a context manager it removes the file if it was not finished.
 
@@ -124,7 +125,7 @@ class SegmentWriter:
         self._path = path
         self._metadata = {
             "format": FORMAT,
-            "version": str(SEGMENT_VERSION),
+            "version": "2" if "row_values" in sized else "3",
             "window_bits": str(window_bits),
             "total_length": "0.0",
             "largest": repr(largest),
