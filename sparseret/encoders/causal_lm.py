@@ -8,27 +8,34 @@ entry j at token i of the second copy::
 
 Doshi, Kumar, Murthy, P and Sen, "Mistral-SPLADE: LLMs for better Learned Sparse Retrieval", 2024;
 echo input: Springer, Kotha, Fried, Neubig and Raghunathan, "Repetition Improves Language Model
-Embeddings", 2024. The logits, tokens times vocabulary, are never held whole.
+Embeddings", 2024.
+
+The logits, tokens times vocabulary, are never held whole: in float32 on a processor
+:class:`sparseret.kernels.VocabularyHead` keeps their maxima alone, elsewhere and in training they
+are made in blocks of the vocabulary (:mod:`sparseret.encoders.causal_model`).
 """
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 
 from sparseret.encoders.causal_model import CausalModel, load_causal_model
 from sparseret.encoders.checkpoints import load_tokenizer
 from sparseret.encoders.model_folder import find_folder
-from sparseret.encoders.neural import NeuralEncoder, Row, token_text, whole_number
+from sparseret.encoders.neural import NeuralEncoder, token_text, whole_number
 from sparseret.encoders.reading import Reading, SpecialTokens, special_tokens, token_states
+from sparseret.encoders.row_ops import Pruning, prune_rows, with_values
 from sparseret.encoders.saved_folder import saved_name
-from sparseret.encoders.transformer_body import quiet_transformers
-from sparseret.errors import MissingExtraError
+from sparseret.encoders.splade_model import Long, Precision
+from sparseret.encoders.transformer_body import available_cores, quiet_transformers
+from sparseret.errors import ConfigurationError, MissingExtraError
+from sparseret.kernels import Rows, VocabularyHead
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -156,11 +163,16 @@ class CausalSpladeEncoder(NeuralEncoder):
         folder: a transformers folder of a causal language model.
         adapter: a peft folder of LoRA weights, which are merged when they are read.
         echo: whether texts are given twice, as the model was trained.
-        max_length: tokens that are read of a text, counted once; the model sees twice as many.
+        max_length: counted once, while the model sees twice as many and its special tokens; None
+            takes 256, or what the model takes where that is less.
+        long, fields, device: as of :class:`sparseret.encoders.neural.NeuralEncoder`.
         top_k: most weights that a document or query keeps, None for all.
         dtype: of the model's arithmetic: "float32", "bfloat16" or "float16".
+        precision: of the product with the vocabulary; "int8" is less exact, and made on the
+            processor whatever the device.
         batch_tokens: tokens in a batch, both copies and padding included.
-        device: where torch computes.
+        threads: of the product with the vocabulary on a processor; None for one per core. They
+            change no vector.
 
     Raises:
         ConfigurationError: an option out of its range.
@@ -174,27 +186,44 @@ class CausalSpladeEncoder(NeuralEncoder):
         *,
         adapter: str | Path | None = None,
         echo: bool = True,
-        max_length: int = 256,
+        max_length: int | None = None,
+        long: Long = "truncate",
+        fields: Mapping[str, float] | None = None,
         top_k: int | None = None,
         dtype: str = "float32",
+        precision: Precision = "float32",
         batch_tokens: int = 4096,
         device: str = "cpu",
+        threads: int | None = None,
     ) -> None:
-        settings = {
-            "echo": bool(echo),
-            "max_length": whole_number("max_length", max_length, 1),
-            "top_k": None if top_k is None else whole_number("top_k", top_k, 1),
-            "dtype": dtype,
-        }
-        super().__init__(folder, settings, batch_tokens=batch_tokens, device=device)
+        self.echo = bool(echo)
+        self._pruning = Pruning(top_k=None if top_k is None else whole_number("top_k", top_k, 1))
+        if precision not in get_args(Precision):
+            raise ConfigurationError(
+                f"precision {precision!r} is not one of {', '.join(get_args(Precision))}"
+            )
+        self.threads = None if threads is None else whole_number("threads", threads, 1)
+        super().__init__(
+            folder,
+            {"echo": self.echo, "top_k": top_k, "dtype": dtype},
+            max_length=max_length,
+            long=long,
+            fields=fields,
+            batch_tokens=batch_tokens,
+            device=device,
+        )
+        if precision != "float32":  # only then, so that spaces stay what they were without
+            self.settings["precision"] = precision
         self.adapter = None if adapter is None else find_folder(adapter)
         self._given_adapter = (
             None if adapter is None or self.adapter is None else saved_name(adapter, self.adapter)
         )
-        self.echo = bool(echo)
-        self.max_length = max_length
-        self.top_k = top_k
         self.dtype = dtype
+        self.precision: Precision = precision
+
+    def _longest_text(self) -> int:
+        copies = 2 if self.echo else 1
+        return max(1, (super()._longest_text() - 1) // copies)  # 1 for <s>
 
     @property
     def options(self) -> dict[str, Any]:
@@ -213,7 +242,15 @@ class CausalSpladeEncoder(NeuralEncoder):
         model = load_causal_model(
             self.folder, adapter=self.adapter, dtype=self.dtype, device=self.device
         )
-        return CausalSpladeModel(model, self.tokenizer, echo=self.echo, top_k=self.top_k)
+        return CausalSpladeModel(model, self.tokenizer, echo=self.echo)
+
+    @cached_property
+    def _head(self) -> VocabularyHead | None:
+        """The product with the vocabulary on the processor; None where it is torch's."""
+        native = self.device == "cpu" and self.dtype == "float32"
+        if native or self.precision == "int8":
+            return self.model.model.native_head(self.precision)
+        return None
 
     @cached_property
     def dim(self) -> int:
@@ -224,19 +261,39 @@ class CausalSpladeEncoder(NeuralEncoder):
         """The token in letters. Raises KeyError where there is none."""
         return token_text(self.tokenizer, column)
 
-    def read(self, texts: Sequence[str], *, query: bool) -> list[Reading]:  # noqa: ARG002
+    def read(self, texts: Sequence[str], *, query: bool) -> list[list[Reading]]:  # noqa: ARG002
         """Both copies; those of the second count."""
         encoded = self.tokenizer.encode_batch(list(texts), add_special_tokens=False)
-        special = self.special_tokens
-        return [read_echo(e.ids, special, self.max_length, echo=self.echo) for e in encoded]
+        return [self._read(encoding.ids) for encoding in encoded]
 
-    def rows_of(self, readings: Sequence[Reading], *, query: bool) -> list[Row]:  # noqa: ARG002
+    def _read(self, ids: Sequence[int]) -> list[Reading]:
+        parts = self.parts(len(ids), 0)
+        special, length = self.special_tokens, self.max_length
+        return [read_echo(ids[part], special, length, echo=self.echo) for part in parts]
+
+    def rows_of(self, readings: Sequence[Reading], *, query: bool) -> Rows:  # noqa: ARG002
         """The positive weights, or the largest of them."""
-        made = []
-        for weights in self.model.weights(readings).float().cpu().numpy():
-            columns = np.flatnonzero(weights)
-            made.append(Row(columns.astype(np.int32), weights[columns]))
-        return made
+        if self._head is None:
+            weights = self.model.weights(readings).float().cpu().numpy()
+            rows, columns = np.nonzero(weights)
+            indptr = np.searchsorted(rows, np.arange(len(weights) + 1))
+            made = Rows(indptr, columns.astype(np.int32), weights[rows, columns])
+        else:
+            model = self.model.model
+            states = token_states(model.body, readings)
+            offsets = np.searchsorted(states.rows.cpu().numpy(), np.arange(states.n + 1))
+            threads = self.threads or available_cores()
+            largest = self._head.maxima(
+                states.values.float().cpu().numpy(), offsets, threads=threads
+            )
+            weighed = np.log1p(model.finish(largest.values))
+            made = with_values(Rows(*largest), weighed)
+        # All of a text's heaviest weights are among the heaviest of its windows and fields.
+        return prune_rows(made, self._pruning)
+
+    def finish(self, rows: Rows) -> Rows:
+        """The heaviest weights, where ``top_k`` asks for them."""
+        return prune_rows(rows, self._pruning)
 
     def save(self, path: str | Path) -> None:
         """Copy the files of model and adapter to a folder, with the options in encoder.json."""

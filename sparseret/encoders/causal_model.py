@@ -5,10 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from sparseret.encoders.checkpoints import require_neural
 from sparseret.encoders.reading import States
+from sparseret.encoders.splade_model import Precision
 from sparseret.encoders.transformer_body import quiet_transformers
 from sparseret.errors import ConfigurationError, MissingExtraError
+from sparseret.kernels import VocabularyHead
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -59,6 +64,29 @@ class CausalModel:
             else:
                 made.append(text.new_zeros(self.vocabulary_size, dtype=torch.float32))
         return torch.stack(made)
+
+    def native_head(self, precision: Precision) -> VocabularyHead:
+        """The output embeddings as a kernel, whose maxima :meth:`finish` makes logits.
+
+        Raises:
+            VectorError: embeddings that are not finite or exceed 1e15.
+        """
+        bias = getattr(self._output, "bias", None)
+        if bias is None:
+            bias = self._output.weight.new_zeros(self.vocabulary_size)
+        weight, added = (
+            tensor.detach().float().cpu().numpy() for tensor in (self._output.weight, bias)
+        )
+        return VocabularyHead(weight, added, precision)
+
+    def finish(self, products: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Logits of products with the output embeddings: what the model does to them afterwards."""
+        scaled = products * np.float32(self._scale)
+        if self._cap is None:
+            return scaled
+        cap = np.float32(self._cap)
+        capped: NDArray[np.float32] = np.tanh(scaled / cap) * cap
+        return capped
 
     def logits(self, values: Tensor) -> Tensor:
         """Logits of single states, (n, hidden) to float32 (n, vocabulary)."""

@@ -23,14 +23,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sparseret import vectors
 from sparseret.documents import Document
 from sparseret.encoders.checkpoints import load_checkpoint, load_linear, save_checkpoint
-from sparseret.encoders.expansion import Expander
-from sparseret.encoders.impacts import check_impacts, quantise
-from sparseret.encoders.neural import Expansion, NeuralEncoder, Row, whole_number
+from sparseret.encoders.impact_encoder import Expansion, ImpactEncoder, pool_positions
 from sparseret.encoders.reading import Reading, States, special_tokens, token_states
+from sparseret.encoders.splade_model import Long
 from sparseret.encoders.vocabulary import MemoryVocabulary
 from sparseret.encoders.words import WordReader, WordsOfText
+from sparseret.kernels import Rows
 from sparseret.progress import progress_bar
 from sparseret.protocols import Statistics, Vocabulary
 
@@ -125,7 +126,7 @@ class DeepImpactModel:
         asked = self.words(queries)
         written = self.words(documents)
         vocabulary = MemoryVocabulary()
-        for text in (*asked, *written):
+        for text in asked:
             vocabulary.columns(text.words, add=True)
         readings = [self.reading(text, vocabulary) for text in written]
         states, impacts = self.impacts(readings)
@@ -139,19 +140,22 @@ class DeepImpactModel:
     def reading(
         self, text: WordsOfText, vocabulary: Vocabulary, max_length: int | None = None
     ) -> Reading:
-        """What the body reads; words beyond ``max_length`` have no impact. Words need columns."""
+        """What the body reads; words that begin beyond ``max_length`` have no impact.
+
+        Words that the vocabulary lacks get columns.
+        """
         before, after = self.special
         room = (max_length or self.max_length) - len(before) - len(after)
-        fitting = sum(start < room for start in text.starts)  # starts ascend
+        part = text.part(slice(0, room))
         return Reading(
-            [*before, *text.ids[:room], *after],
-            [start + len(before) for start in text.starts[:fitting]],
-            vocabulary.columns(text.words[:fitting]).tolist(),
+            [*before, *part.ids, *after],
+            [start + len(before) for start in part.starts],
+            vocabulary.columns(part.words, add=True).tolist(),
             truncated=len(text.ids) > room,
         )
 
 
-class DeepImpactEncoder(NeuralEncoder):
+class DeepImpactEncoder(ImpactEncoder):
     """DeepImpact over whole words.
 
     Alone it keeps its own vocabulary, which grows with the documents it encodes; in an index that
@@ -159,16 +163,10 @@ class DeepImpactEncoder(NeuralEncoder):
 
     Args:
         folder: a transformers folder whose weights hold ``impact_score_encoder`` beside the body.
-        max_length: tokens that are read of a text, special tokens and expansion included.
         stop_words: language whose stop words count neither in queries nor in documents, None for
             none; the published model drops its own list from queries.
-        impacts: bits of whole-number impacts (8 in the paper), None for impacts as they are.
-        impact_range: impact that becomes the largest number; the paper takes the largest of the
-            collection.
-        expand: what appends words to documents (doc2query in the paper).
-        expansion: name of what ``expand`` does, part of ``space``; by default its Python name.
-        batch_tokens: tokens in a batch, padding included.
-        device: where torch computes.
+        impacts, impact_range, expand, expansion, max_length, long, fields, batch_tokens, device: as
+            of :class:`sparseret.encoders.impact_encoder.ImpactEncoder`.
 
     Raises:
         ConfigurationError: an option out of its range.
@@ -180,28 +178,30 @@ class DeepImpactEncoder(NeuralEncoder):
         self,
         folder: str | Path,
         *,
-        max_length: int = 512,
         stop_words: str | None = "english",
         impacts: int | None = None,
         impact_range: float = 5.0,
         expand: Expansion | None = None,
         expansion: str | None = None,
+        max_length: int | None = None,
+        long: Long = "truncate",
+        fields: Mapping[str, float] | None = None,
         batch_tokens: int = 4096,
         device: str = "cpu",
     ) -> None:
-        check_impacts(impacts, impact_range)
-        self.expander = Expander(expand, expansion)
-        settings: Mapping[str, Any] = {
-            "max_length": whole_number("max_length", max_length, 8),
-            "stop_words": stop_words,
-            "impacts": impacts,
-            "impact_range": float(impact_range),
-            "expansion": self.expander.name,
-        }
-        super().__init__(folder, settings, batch_tokens=batch_tokens, device=device)
-        self.max_length = max_length
-        self.impacts = impacts
-        self.impact_range = float(impact_range)
+        super().__init__(
+            folder,
+            impacts=impacts,
+            impact_range=impact_range,
+            expand=expand,
+            expansion=expansion,
+            max_length=max_length,
+            long=long,
+            fields=fields,
+            batch_tokens=batch_tokens,
+            device=device,
+        )
+        self.settings["stop_words"] = stop_words
         self._vocabulary: Vocabulary = MemoryVocabulary()
 
     @cached_property
@@ -249,40 +249,33 @@ class DeepImpactEncoder(NeuralEncoder):
 
     def encode_queries(self, queries: Sequence[str], *, show_progress: bool = False) -> csr_array:
         """1 for each distinct word that the vocabulary knows, shape (len(queries), vocabulary)."""
-        rows = []
+        found = [np.empty(0, np.int32)]
         with progress_bar("Encoding queries", len(queries), show=show_progress) as advance:
             for text in self.words(queries):
-                found = self._vocabulary.columns(text.words)
-                columns = np.unique(found[found >= 0])
-                rows.append(Row(columns, np.ones(len(columns), np.float32)))
+                columns = self._vocabulary.columns(text.words)
+                found.append(np.unique(columns[columns >= 0]))
                 advance(1)
-        return self._stack(rows)
+        indptr = np.cumsum([len(columns) for columns in found], dtype=np.int64)
+        return vectors.from_arrays(
+            indptr, np.concatenate(found), np.ones(indptr[-1], np.float32), self._width()
+        )
 
-    def read(self, texts: Sequence[str], *, query: bool) -> list[Reading]:  # noqa: ARG002
+    def read(self, texts: Sequence[str], *, query: bool) -> list[list[Reading]]:  # noqa: ARG002
         """The text and, behind it, its expansion; new words get columns."""
         both = zip(texts, self.expander(texts), strict=True)
         joined = [f"{own} {more}" if more else own for own, more in both]
-        readings = []
-        for text in self.words(joined):
-            self._vocabulary.columns(text.words, add=True)
-            readings.append(self.model.reading(text, self._vocabulary, self.max_length))
-        return readings
+        return [self._read(text) for text in self.words(joined)]
 
-    def rows_of(self, readings: Sequence[Reading], *, query: bool) -> list[Row]:  # noqa: ARG002
+    def _read(self, text: WordsOfText) -> list[Reading]:
+        special = self.special_tokens
+        parts = self.parts(len(text.ids), len(special.before) + len(special.after))
+        return [
+            self.model.reading(text.part(part), self._vocabulary, self.max_length) for part in parts
+        ]
+
+    def rows_of(self, readings: Sequence[Reading], *, query: bool) -> Rows:  # noqa: ARG002
         """One impact for each distinct word."""
-        states, impacts = self.model.impacts(readings)
-        values = impacts.float().cpu().numpy()
-        if self.impacts is not None:
-            values = quantise(values, self.impacts, self.impact_range)
-        rows = states.rows.cpu().numpy()
-        columns = states.columns.cpu().numpy().astype(np.int32)
-        made = []
-        for number in range(states.n):
-            inside = np.arange(*np.searchsorted(rows, [number, number + 1]))
-            inside = inside[values[inside] > 0]
-            inside = inside[np.argsort(columns[inside])]
-            made.append(Row(columns[inside], values[inside]))
-        return made
+        return pool_positions(*self.model.impacts(readings), "max")
 
     def _width(self) -> int:
         return len(self._vocabulary)

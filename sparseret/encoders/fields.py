@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
 
 from sparseret.documents import Document
+from sparseret.encoders.row_ops import join_rows
 from sparseret.errors import ConfigurationError, VectorError
+from sparseret.kernels import Rows
 
-__all__ = ["field_text", "read_fields", "whole_text"]
+__all__ = ["describe_fields", "document_texts", "encode_fields", "read_fields"]
 
 
 def read_fields(fields: Mapping[str, float] | None) -> dict[str, float]:
@@ -35,17 +39,53 @@ def read_fields(fields: Mapping[str, float] | None) -> dict[str, float]:
     return weights
 
 
-def whole_text(documents: Sequence[Document | str]) -> list[str]:
-    """Title and text of each document as one string."""
-    return [document if isinstance(document, str) else document.content for document in documents]
+def describe_fields(fields: Mapping[str, float]) -> list[str]:
+    """Each field and its weight, for people."""
+    return [f"{name}×{weight:g}" for name, weight in fields.items()]
 
 
-def field_text(document: Document | str, name: str) -> str:
-    """One field: "title", "text" or a metadata key; a bare string is a text.
+def document_texts(documents: Sequence[Document | str], fields: Mapping[str, float]) -> list[str]:
+    """The texts that an encoder reads, document by document, shape (n · max(1, fields),).
+
+    Each field by itself, in the order of ``fields``; where there are none, title and text as one
+    string.
 
     Raises:
         VectorError: the metadata hold something else than a string.
     """
+    if fields:
+        return [_field_text(document, name) for document in documents for name in fields]
+    return [document if isinstance(document, str) else document.content for document in documents]
+
+
+def encode_fields(
+    documents: Sequence[Document | str],
+    fields: Mapping[str, float],
+    encode: Callable[[list[str]], Rows],
+    how: Literal["max", "sum"],
+) -> Rows:
+    """Rows of documents, whose fields are encoded by themselves, weighted, and joined.
+
+    Args:
+        documents: of which the fields are read; a bare string is a text.
+        fields: weight of each; where there are none, title and text are encoded as one string.
+        encode: gives one row for each text.
+        how: what is taken of the weighted values of a column over fields.
+
+    Raises:
+        VectorError: the metadata hold something else than a string.
+    """
+    rows = encode(document_texts(documents, fields))
+    if not fields:
+        return rows
+    places = np.arange(len(rows.indptr) - 1)
+    weights = np.array(list(fields.values()), dtype=np.float32)
+    scaled = rows.values * np.repeat(weights[places % len(fields)], np.diff(rows.indptr))
+    weighted = Rows(rows.indptr, rows.columns, scaled)
+    return join_rows(weighted, places // len(fields), len(documents), how)
+
+
+def _field_text(document: Document | str, name: str) -> str:
     if isinstance(document, str):
         return document if name == "text" else ""
     if name in ("text", "title"):

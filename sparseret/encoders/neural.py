@@ -1,7 +1,8 @@
-"""What the encoders by transformers share: options, identity, batches, saving.
+"""What the encoders by transformers share: options, identity, windows, fields, batches, saving.
 
-A method says how a text is read (:meth:`NeuralEncoder.read`) and what a batch of readings becomes
-(:meth:`NeuralEncoder.rows_of`); everything else is here.
+A method says how a text is read (:meth:`NeuralEncoder.read`), what a batch of readings becomes
+(:meth:`NeuralEncoder.rows_of`), and what is done to the vectors in the end
+(:meth:`NeuralEncoder.finish`); everything else is here.
 """
 
 from __future__ import annotations
@@ -9,11 +10,11 @@ from __future__ import annotations
 import json
 import shutil
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,16 +22,20 @@ from numpy.typing import NDArray
 from sparseret import vectors
 from sparseret.documents import Document
 from sparseret.encoders.checkpoints import load_tokenizer, require_neural
+from sparseret.encoders.fields import describe_fields, encode_fields, read_fields
 from sparseret.encoders.model_folder import (
     digest_of_files,
     find_folder,
     read_license,
     weight_files,
 )
-from sparseret.encoders.reading import Reading, SpecialTokens, special_tokens
+from sparseret.encoders.reading import Reading, SpecialTokens, special_tokens, window_slices
+from sparseret.encoders.row_ops import join_rows, stack_rows
 from sparseret.encoders.saved_folder import known_options, read_saved, saved_name
-from sparseret.encoders.text_batches import text_chunks, token_batches
+from sparseret.encoders.splade_model import Long
+from sparseret.encoders.text_batches import longest_input, text_chunks, token_batches
 from sparseret.errors import ConfigurationError
+from sparseret.kernels import Rows
 from sparseret.progress import progress_bar
 
 if TYPE_CHECKING:
@@ -38,21 +43,9 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
     from typing_extensions import Self
 
-__all__ = ["Expansion", "NeuralEncoder", "Row", "token_text", "whole_number"]
-
-Expansion = Callable[[Sequence[str]], Sequence[str]]
-"""Document expansion: the texts of documents -> what is appended to each, "" for nothing."""
+__all__ = ["NeuralEncoder", "token_text", "whole_number"]
 
 _TOKENIZER_FILES = ("tokenizer.json", "vocab.txt")
-
-
-class Row(NamedTuple):
-    """One vector."""
-
-    columns: NDArray[np.int32]
-    """Ascending, unique."""
-    values: NDArray[np.float32]
-    """Finite, none zero."""
 
 
 class NeuralEncoder(ABC):
@@ -62,25 +55,73 @@ class NeuralEncoder(ABC):
         folder: of the model: config.json, weights, tokenizer; or the id of a Hugging Face
             repository.
         settings: the method's own options as JSON values; all of them change vectors.
+        max_length: tokens that are read of a text, or in a window; None takes
+            :attr:`default_length`, or what the model takes where that is less.
+        long: "truncate" cuts longer texts (:attr:`truncated` counts them), "windows" reads them in
+            windows of ``max_length`` tokens that overlap by an eighth, and takes the largest weight
+            over windows.
+        fields: weights of fields ("title", "text" or a metadata key), such as
+            ``{"title": 2, "text": 1}``: each is encoded by itself, its vector is multiplied by its
+            weight, and the largest weight over fields is taken. None encodes title and text as one
+            string.
         batch_tokens: tokens in a batch, padding included: bounds memory, changes no vector.
         device: where torch computes, such as "cpu" or "cuda".
 
     Attributes:
         truncated: how many texts did not fit so far.
+
+    Raises:
+        ConfigurationError: no such folder, or an option out of its range.
     """
 
     name: ClassVar[str]
+    default_length: ClassVar[int] = 256
+    least_length: ClassVar[int] = 1
     signed = False
 
     def __init__(
-        self, folder: str | Path, settings: Mapping[str, Any], *, batch_tokens: int, device: str
+        self,
+        folder: str | Path,
+        settings: Mapping[str, Any],
+        *,
+        max_length: int | None,
+        long: Long,
+        fields: Mapping[str, float] | None,
+        batch_tokens: int,
+        device: str,
     ) -> None:
         self.folder = find_folder(folder)
         self._given = saved_name(folder, self.folder)
-        self.settings = dict(settings)
+        if long not in get_args(Long):
+            raise ConfigurationError(f"long {long!r} is not one of {', '.join(get_args(Long))}")
+        self.max_length = self._length(max_length)
+        self.long = long
+        self.fields = read_fields(fields)
+        self.settings = {**settings, "max_length": self.max_length}
+        # Only where chosen, so that spaces stay what they were without.
+        if long != "truncate":
+            self.settings["long"] = long
+        if self.fields:
+            self.settings["fields"] = self.fields
         self.batch_tokens = whole_number("batch_tokens", batch_tokens, 1)
         self.device = device
         self.truncated = 0
+
+    def _length(self, given: int | None) -> int:
+        most = self._longest_text()
+        if given is None:
+            return max(self.least_length, min(self.default_length, most))
+        length = whole_number("max_length", given, self.least_length)
+        if length > most:
+            raise ConfigurationError(
+                f"max_length {length} is above {most}, the most that the model in {self.folder} "
+                "takes"
+            )
+        return length
+
+    def _longest_text(self) -> int:
+        """Most tokens that ``max_length`` may be."""
+        return longest_input(self.folder)
 
     # --- the method -------------------------------------------------------------------------
 
@@ -94,12 +135,38 @@ class NeuralEncoder(ABC):
         """What a column stands for. Raises KeyError where there is none."""
 
     @abstractmethod
-    def read(self, texts: Sequence[str], *, query: bool) -> list[Reading]:
-        """What the model reads of each text; no positions where it has no token of its own."""
+    def read(self, texts: Sequence[str], *, query: bool) -> list[list[Reading]]:
+        """What the model reads of each text: one reading, or one a window (:meth:`parts`).
+
+        A text that has no token of its own has no positions.
+        """
 
     @abstractmethod
-    def rows_of(self, readings: Sequence[Reading], *, query: bool) -> list[Row]:
-        """Vectors of a batch of readings, each of which has a position."""
+    def rows_of(self, readings: Sequence[Reading], *, query: bool) -> Rows:
+        """Vectors of a batch of readings, each of which has a position; no value below 0."""
+
+    def finish(self, rows: Rows) -> Rows:
+        """What is done to vectors after windows and fields are joined: nothing, unless told."""
+        return rows
+
+    def parts(self, n: int, taken: int) -> list[slice]:
+        """Which of a text's ``n`` tokens make a reading: all, to be cut, or those of each window.
+
+        Args:
+            n: tokens of the text.
+            taken: how many of ``max_length`` are not the text's own.
+
+        Raises:
+            ConfigurationError: nothing is left of ``max_length``.
+        """
+        room = self.max_length - taken
+        if room < 1:
+            raise ConfigurationError(
+                f"max_length {self.max_length} leaves no room beside {taken} other tokens"
+            )
+        if self.long == "truncate":
+            return [slice(0, n)]
+        return window_slices(n, room, min(self.max_length // 8, room - 1))
 
     # --- identity ---------------------------------------------------------------------------
 
@@ -129,10 +196,11 @@ class NeuralEncoder(ABC):
     @property
     def description(self) -> str:
         """One line for people."""
-        settings = "".join(
-            f", {key}={value}" for key, value in self.settings.items() if value is not None
+        chosen = {k: v for k, v in self.settings.items() if v is not None and k != "fields"}
+        parts = [f"{key}={value}" for key, value in chosen.items()]
+        return (
+            f"{self.name} ({', '.join([self.folder.name, *parts, *describe_fields(self.fields)])})"
         )
-        return f"{self.name} ({self.folder.name}{settings})"
 
     @cached_property
     def license(self) -> str | None:
@@ -154,56 +222,81 @@ class NeuralEncoder(ABC):
     def encode_documents(
         self, documents: Sequence[Document | str], *, show_progress: bool = False
     ) -> csr_array:
-        """Document vectors, float32, shape (len(documents), dim); title and text read as one.
+        """Document vectors, float32, shape (len(documents), dim).
 
         Raises:
             MissingExtraError: torch or transformers is not installed.
             ConfigurationError: the folder does not hold a model of this method.
         """
-        texts = [d if isinstance(d, str) else d.content for d in documents]
-        return self._encode(texts, query=False, show_progress=show_progress)
+
+        def encode(texts: list[str]) -> Rows:
+            return self._encode(texts, query=False, show_progress=show_progress)
+
+        rows = encode_fields(documents, self.fields, encode, "max")
+        return vectors.from_arrays(*self.finish(rows), self._width())
 
     def encode_queries(self, queries: Sequence[str], *, show_progress: bool = False) -> csr_array:
         """Query vectors, float32, shape (len(queries), dim); errors as of documents."""
-        return self._encode(queries, query=True, show_progress=show_progress)
+        rows = self._encode(queries, query=True, show_progress=show_progress)
+        return vectors.from_arrays(*self.finish(rows), self._width())
 
-    def _encode(self, texts: Sequence[str], *, query: bool, show_progress: bool) -> csr_array:
-        rows: list[Row] = []
-        what = "Encoding queries" if query else "Encoding documents"
-        with progress_bar(what, len(texts), show=show_progress) as advance:
-            for _, chunk in text_chunks(texts):
-                rows += self._chunk(chunk, query, advance)
-        return self._stack(rows)
+    def _encode(
+        self,
+        texts: Sequence[str],
+        *,
+        query: bool,
+        show_progress: bool,
+        run: Callable[[Sequence[Reading], NDArray[np.int64]], Rows] | None = None,
+    ) -> Rows:
+        """Vectors of texts, windows joined.
 
-    def _chunk(
-        self, texts: Sequence[str], query: bool, advance: Callable[[int], None]
-    ) -> list[Row]:
+        ``run`` makes rows of readings, given the number of the text that each is of; by default
+        :meth:`rows_of` does.
+        """
         require_neural(f"the encoder {self.name}")
         import torch
 
-        readings = self.read(texts, query=query)
-        self.truncated += sum(reading.truncated for reading in readings)
-        rows = [Row(np.empty(0, np.int32), np.empty(0, np.float32))] * len(texts)
-        full = [i for i, reading in enumerate(readings) if reading.positions]
-        advance(len(texts) - len(full))
-        chosen = [readings[i] for i in full]
-        with torch.inference_mode():
-            ids = [reading.ids for reading in chosen]
-            for batch in token_batches(ids, batch_tokens=self.batch_tokens):
-                places = batch.rows.tolist()
-                made = self.rows_of([chosen[i] for i in places], query=query)
-                for i, row in zip(places, made, strict=True):
-                    rows[full[i]] = row
-                advance(len(places))
-        return rows
+        made: list[Rows] = []
+        what = "Encoding queries" if query else "Encoding documents"
+        with progress_bar(what, len(texts), show=show_progress) as advance:
+            for begin, chunk in text_chunks(texts):
+                parts, owners = [], [np.empty(0, np.int64)]
+                for readings, numbers in self._batches(chunk, advance, query=query):
+                    with torch.inference_mode():
+                        if run is None:
+                            parts.append(self.rows_of(readings, query=query))
+                        else:
+                            parts.append(run(readings, begin + numbers))
+                    owners.append(numbers)
+                made.append(join_rows(stack_rows(parts), np.concatenate(owners), len(chunk), "max"))
+        return stack_rows(made)
 
-    def _stack(self, rows: Sequence[Row]) -> csr_array:
-        ends = np.cumsum([0, *(len(row.columns) for row in rows)], dtype=np.int64)
-        columns = [np.empty(0, np.int32), *(row.columns for row in rows)]
-        values = [np.empty(0, np.float32), *(row.values for row in rows)]
-        return vectors.from_arrays(
-            ends, np.concatenate(columns), np.concatenate(values), self._width()
-        )
+    def _batches(
+        self, texts: Sequence[str], advance: Callable[[int], None], *, query: bool
+    ) -> Iterator[tuple[list[Reading], NDArray[np.int64]]]:
+        """All readings of texts with the numbers of their texts, those of similar length together.
+
+        Blank texts have none.
+        """
+        spoken = [number for number, text in enumerate(texts) if text.strip()]
+        found = self.read([texts[number] for number in spoken], query=query)
+        self.truncated += sum(any(r.truncated for r in of_text) for of_text in found)
+        pairs = [
+            (reading, number)
+            for number, of_text in zip(spoken, found, strict=True)
+            for reading in of_text
+            if reading.positions
+        ]
+        owners = np.array([number for _, number in pairs], np.int64)
+        told = seen = 0
+        ids = [reading.ids for reading, _ in pairs]
+        for batch in token_batches(ids, batch_tokens=self.batch_tokens):
+            yield [pairs[row][0] for row in batch.rows.tolist()], owners[batch.rows]
+            seen += len(batch.rows)
+            done = len(texts) * seen // len(pairs)
+            advance(done - told)
+            told = done
+        advance(len(texts) - told)
 
     def _width(self) -> int:
         """Columns of the vectors made now."""

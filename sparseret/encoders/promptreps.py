@@ -18,7 +18,7 @@ over the results of a query, with weights of a half.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -26,14 +26,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from sparseret import vectors
 from sparseret.analysis import Analyzer
 from sparseret.documents import Document
 from sparseret.encoders.causal_model import CausalModel, load_causal_model
-from sparseret.encoders.neural import NeuralEncoder, Row, token_text, whole_number
+from sparseret.encoders.fields import describe_fields, encode_fields
+from sparseret.encoders.neural import NeuralEncoder, token_text
 from sparseret.encoders.prompts import PASSAGE, QUERY, Prompter
 from sparseret.encoders.reading import Reading, token_states
-from sparseret.encoders.text_batches import text_chunks, token_batches
-from sparseret.progress import progress_bar
+from sparseret.encoders.row_ops import Pruning, prune_rows, stack_rows, with_values
+from sparseret.encoders.splade_model import Long
+from sparseret.kernels import Rows
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -65,16 +68,25 @@ class PromptRepsEncoder(NeuralEncoder):
         language: whose stop words are left out (:class:`sparseret.analysis.Analyzer`).
         integers: whether weights are rounded to whole hundredths and multiplied by 100, as the
             paper does for an engine that stores term frequencies.
-        max_length: tokens of the text that are put in the prompt.
+        max_length: tokens of the text that are put in the prompt; None takes 512, or what the model
+            takes where that is less.
+        long: "truncate" cuts longer texts, "windows" puts each window of ``max_length`` tokens in a
+            prompt of its own and takes the largest weight over them.
+        fields: weights of fields, each put in a prompt of its own, as of
+            :class:`sparseret.encoders.neural.NeuralEncoder`.
         dtype: of the model's arithmetic: "float32", "bfloat16" or "float16".
         batch_tokens: tokens in a batch, prompt and padding included.
         device: where torch computes.
+
+    The dense vector of a text in windows is the mean of theirs, that of a document in fields the
+    mean of theirs by their weights; both are scaled to length 1 again.
 
     Raises:
         ConfigurationError: an option out of its range, or ``chat`` without a template.
     """
 
     name = "promptreps"
+    default_length = 512
 
     def __init__(
         self,
@@ -85,7 +97,9 @@ class PromptRepsEncoder(NeuralEncoder):
         query_prompt: str = QUERY,
         language: str = "english",
         integers: bool = False,
-        max_length: int = 512,
+        max_length: int | None = None,
+        long: Long = "truncate",
+        fields: Mapping[str, float] | None = None,
         dtype: str = "float32",
         batch_tokens: int = 4096,
         device: str = "cpu",
@@ -96,10 +110,17 @@ class PromptRepsEncoder(NeuralEncoder):
             "query_prompt": query_prompt,
             "language": language,
             "integers": bool(integers),
-            "max_length": whole_number("max_length", max_length, 1),
             "dtype": dtype,
         }
-        super().__init__(folder, settings, batch_tokens=batch_tokens, device=device)
+        super().__init__(
+            folder,
+            settings,
+            max_length=max_length,
+            long=long,
+            fields=fields,
+            batch_tokens=batch_tokens,
+            device=device,
+        )
         self.integers = bool(integers)
         self.dtype = dtype
         self._words = Analyzer(language, stem=False)
@@ -115,7 +136,6 @@ class PromptRepsEncoder(NeuralEncoder):
         return Prompter(
             self.folder,
             chat=self.settings["chat"],
-            max_length=self.settings["max_length"],
             passage=self.settings["passage_prompt"],
             query=self.settings["query_prompt"],
         )
@@ -128,8 +148,12 @@ class PromptRepsEncoder(NeuralEncoder):
     @property
     def description(self) -> str:
         """One line for people."""
-        chat = ", chat" if self.prompter.chat else ""
-        return f"{self.name} ({self.folder.name}, max_length={self.settings['max_length']}{chat})"
+        parts = [self.folder.name, f"max_length={self.max_length}"]
+        if self.prompter.chat:
+            parts.append("chat")
+        if self.long == "windows":
+            parts.append("in windows")
+        return f"{self.name} ({', '.join(parts + describe_fields(self.fields))})"
 
     @property
     def dim(self) -> int:
@@ -158,72 +182,81 @@ class PromptRepsEncoder(NeuralEncoder):
         self, documents: Sequence[Document | str], *, show_progress: bool = False
     ) -> Representations:
         """Sparse and dense vectors of documents, the model run once."""
-        texts = [d if isinstance(d, str) else d.content for d in documents]
-        return self._represent(texts, query=False, show_progress=show_progress)
+        made: list[NDArray[np.float32]] = []
+
+        def encode(texts: list[str]) -> Rows:
+            rows, dense = self._both(texts, query=False, show_progress=show_progress)
+            made.append(dense)
+            return rows
+
+        rows = self.finish(encode_fields(documents, self.fields, encode, "max"))
+        (dense,) = made
+        if self.fields:
+            weights = np.array([*self.fields.values()], np.float32)
+            of_fields = dense.reshape(len(documents), len(weights), dense.shape[1])
+            dense = _unit(np.einsum("dfh,f->dh", of_fields, weights))
+        return Representations(vectors.from_arrays(*rows, self.dim), dense)
 
     def represent_queries(
         self, queries: Sequence[str], *, show_progress: bool = False
     ) -> Representations:
         """Sparse and dense vectors of queries, the model run once."""
-        return self._represent(queries, query=True, show_progress=show_progress)
+        rows, dense = self._both(queries, query=True, show_progress=show_progress)
+        return Representations(vectors.from_arrays(*self.finish(rows), self.dim), dense)
 
     # --- details ----------------------------------------------------------------------------
 
-    def _represent(
+    def _both(
         self, texts: Sequence[str], *, query: bool, show_progress: bool
-    ) -> Representations:
-        rows: list[Row] = []
+    ) -> tuple[Rows, NDArray[np.float32]]:
+        """Both kinds of vector of texts, windows joined."""
         dense = np.zeros((len(texts), self.model.hidden_size), np.float32)
-        import torch
 
-        what = "Encoding queries" if query else "Encoding documents"
-        with progress_bar(what, len(texts), show=show_progress) as advance, torch.inference_mode():
-            for begin, chunk in text_chunks(texts):
-                readings = self.read(chunk, query=query)
-                self.truncated += sum(reading.truncated for reading in readings)
-                rows += [Row(np.empty(0, np.int32), np.empty(0, np.float32))] * len(chunk)
-                ids = [reading.ids for reading in readings]
-                for batch in token_batches(ids, batch_tokens=self.batch_tokens):
-                    places = batch.rows.tolist()
-                    made, states = self._run([readings[i] for i in places])
-                    dense[begin + batch.rows] = states
-                    for i, row in zip(places, made, strict=True):
-                        rows[begin + i] = row
-                advance(len(chunk))
-        return Representations(self._stack(rows), dense)
+        def run(readings: Sequence[Reading], numbers: NDArray[np.int64]) -> Rows:
+            rows, states = self._run(readings)
+            np.add.at(dense, numbers, states)
+            return rows
 
-    def read(self, texts: Sequence[str], *, query: bool) -> list[Reading]:
-        """The whole prompt, of which the last token counts; nothing for empty texts."""
-        return self.prompter(texts, [self._own_tokens(text) for text in texts], query=query)
+        rows = self._encode(texts, query=query, show_progress=show_progress, run=run)
+        return rows, _unit(dense)
 
-    def rows_of(self, readings: Sequence[Reading], *, query: bool) -> list[Row]:  # noqa: ARG002
+    def read(self, texts: Sequence[str], *, query: bool) -> list[list[Reading]]:
+        """The whole prompt, of which the last token counts."""
+        found = self.prompter(texts, self._parts_of, query=query)
+        own = [self._own_tokens(text) for text in texts]
+        return [
+            [reading._replace(columns=columns) for reading in of_text]
+            for of_text, columns in zip(found, own, strict=True)
+        ]
+
+    def rows_of(self, readings: Sequence[Reading], *, query: bool) -> Rows:  # noqa: ARG002
         """Weights of the text's own tokens."""
         return self._run(readings)[0]
 
-    def _run(self, readings: Sequence[Reading]) -> tuple[list[Row], NDArray[np.float32]]:
+    def finish(self, rows: Rows) -> Rows:
+        """The heaviest weights, and hundredths where ``integers`` asks for them."""
+        rows = prune_rows(rows, Pruning(top_k=_MOST))
+        if not self.integers:
+            return rows
+        return with_values(rows, np.rint(rows.values * _FACTOR).astype(np.float32))
+
+    def _run(self, readings: Sequence[Reading]) -> tuple[Rows, NDArray[np.float32]]:
         last = [Reading(r.ids, [len(r.ids) - 1], []) for r in readings]
         states = token_states(self.model.body, last).values
         weights = self.model.logits(states).relu().log1p().cpu().numpy()
-        dense = states.float()
-        dense = dense / dense.norm(dim=1, keepdim=True).clamp_min(1e-12)
         made = [self._row(w, r.columns) for w, r in zip(weights, readings, strict=True)]
-        return made, dense.cpu().numpy()
+        return stack_rows(made), _unit(states.float().cpu().numpy())
 
-    def _row(self, weights: NDArray[np.float32], own: Sequence[int]) -> Row:
-        if own:
-            candidates = np.array(own, np.int32)
-            most = _MOST
-        else:
-            candidates = np.arange(len(weights), dtype=np.int32)
-            most = _WITHOUT_WORDS
-        values = weights[candidates]
-        best = np.argsort(-values, kind="stable")[:most]
-        best = best[np.argsort(candidates[best])]
-        values = values[best]
-        if self.integers:
-            values = np.rint(values * _FACTOR).astype(np.float32)
-        kept = values > 0
-        return Row(candidates[best][kept], values[kept])
+    def _row(self, weights: NDArray[np.float32], own: Sequence[int]) -> Rows:
+        candidates = np.array(own or range(len(weights)), np.int32)
+        ends = np.array([0, len(candidates)])
+        positive = with_values(Rows(ends, candidates, weights[candidates]), weights[candidates])
+        return positive if own else prune_rows(positive, Pruning(top_k=_WITHOUT_WORDS))
+
+    def _parts_of(self, n: int) -> list[slice]:
+        """Which of a text's tokens go in each prompt."""
+        parts = self.parts(n, 0)
+        return [slice(part.start, min(part.stop, self.max_length + part.start)) for part in parts]
 
     def _own_tokens(self, text: str) -> list[int]:
         """Distinct tokens of the words of a text, ascending; each word tokenized by itself."""
@@ -236,3 +269,10 @@ class PromptRepsEncoder(NeuralEncoder):
                 self._ids_of_word[word] = encoding.ids
             found.update(self._ids_of_word[word])
         return sorted(found)
+
+
+def _unit(rows: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Rows scaled to length 1; those of zeros stay."""
+    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+    scaled: NDArray[np.float32] = rows / np.maximum(lengths, np.float32(1e-12))
+    return scaled

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,6 @@ class Prompter:
     Args:
         folder: of the model.
         chat: whether to use the tokenizer's chat template; None where it has one.
-        max_length: tokens of the text that are kept.
         passage: prompt for documents.
         query: prompt for queries.
 
@@ -45,14 +44,11 @@ class Prompter:
         ConfigurationError: a prompt without "{text}", or ``chat`` where there is no template.
     """
 
-    def __init__(
-        self, folder: Path, *, chat: bool | None, max_length: int, passage: str, query: str
-    ) -> None:
+    def __init__(self, folder: Path, *, chat: bool | None, passage: str, query: str) -> None:
         for prompt in (passage, query):
             if prompt.count("{text}") != 1:
                 raise ConfigurationError(f"a prompt must hold {{text}} once, got {prompt!r}")
         self.tokenizer = load_tokenizer(folder)
-        self.max_length = max_length
         self._folder = folder
         template = self._chat_tokenizer.chat_template
         if chat and template is None:
@@ -61,30 +57,34 @@ class Prompter:
         self._around = {True: self._frame(query), False: self._frame(passage)}
 
     def __call__(
-        self, texts: Sequence[str], own_tokens: Sequence[list[int]], *, query: bool
-    ) -> list[Reading]:
-        """Readings whose last token counts and whose columns are ``own_tokens``.
+        self,
+        texts: Sequence[str],
+        parts: Callable[[int], list[slice]],
+        *,
+        query: bool,
+    ) -> list[list[Reading]]:
+        """Readings of each text, whose last token counts.
 
-        Empty texts have readings without tokens.
+        Args:
+            texts: none of them blank.
+            parts: a text's number of tokens -> which of them go in each prompt.
+            query: whether to ask for a query.
         """
         before, after = self._around[query]
-        spoken = [row for row, text in enumerate(texts) if text.strip()]
-        encodings = self.tokenizer.encode_batch(
-            [texts[row] for row in spoken], add_special_tokens=False
-        )
-        readings = [Reading([], [], [])] * len(texts)
-        prompts, cut = [], []
-        for row, encoding in zip(spoken, encodings, strict=True):
-            text = texts[row]
-            cut.append(len(encoding.ids) > self.max_length)
-            if cut[-1]:
-                text = text[: encoding.offsets[self.max_length - 1][1]]
-            prompts.append(before + text + after)
-        whole = self.tokenizer.encode_batch(prompts, add_special_tokens=False)
+        prompts, owners, cut = [], [], []
+        encodings = self.tokenizer.encode_batch(list(texts), add_special_tokens=False)
+        for number, (text, encoding) in enumerate(zip(texts, encodings, strict=True)):
+            found = parts(len(encoding.ids))
+            for part in found:
+                prompts.append(before + _excerpt(text, encoding.offsets, part) + after)
+                owners.append(number)
+            cut.append(found[-1].stop < len(encoding.ids))
         first = [] if self.chat else special_tokens(self.tokenizer).before
-        for row, encoding, truncated in zip(spoken, whole, cut, strict=True):
+        readings: list[list[Reading]] = [[] for _ in texts]
+        whole = self.tokenizer.encode_batch(prompts, add_special_tokens=False)
+        for number, encoding in zip(owners, whole, strict=True):
             ids = [*first, *encoding.ids]
-            readings[row] = Reading(ids, [len(ids) - 1], own_tokens[row], truncated=truncated)
+            readings[number].append(Reading(ids, [len(ids) - 1], [], truncated=cut[number]))
         return readings
 
     def _frame(self, prompt: str) -> tuple[str, str]:
@@ -116,3 +116,10 @@ class Prompter:
         import transformers
 
         return transformers.AutoTokenizer.from_pretrained(self._folder, local_files_only=True)
+
+
+def _excerpt(text: str, offsets: Sequence[tuple[int, int]], part: slice) -> str:
+    """The characters of some of a text's tokens; all of the text for all of its tokens."""
+    begin = offsets[part.start][0] if part.start else 0
+    end = offsets[part.stop - 1][1] if part.stop < len(offsets) else len(text)
+    return text[begin:end]

@@ -23,6 +23,7 @@ __all__ = [
     "read_plain",
     "special_tokens",
     "token_states",
+    "window_slices",
 ]
 
 
@@ -68,6 +69,16 @@ def special_tokens(tokenizer: Tokenizer) -> SpecialTokens:
     first = mask.index(0)
     last = len(mask) - mask[::-1].index(0)
     return SpecialTokens(probe.ids[:first], probe.ids[last:])
+
+
+def window_slices(n: int, room: int, overlap: int) -> list[slice]:
+    """Where to cut ``n`` tokens into windows of ``room``, neighbours sharing ``overlap`` of them.
+
+    One window at least, and none that lies within another; ``overlap`` is less than ``room``.
+    """
+    step = room - overlap
+    begins = range(0, max(1, n - overlap), step)
+    return [slice(begin, min(begin + room, n)) for begin in begins]
 
 
 def read_plain(ids: Sequence[int], special: SpecialTokens, max_length: int) -> Reading:

@@ -13,7 +13,7 @@ from sparseret.errors import ConfigurationError
 from sparseret.kernels import Rows
 
 __all__ = ["Pruning", "empty_rows", "join_rows", "prune_rows", "read_pruning", "stack_rows",
-           "take_rows"]  # fmt: skip
+           "take_rows", "with_values"]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -105,10 +105,12 @@ def join_rows(rows: Rows, owners: NDArray[np.int64], n: int, how: Literal["max",
 
     Args:
         rows: values not negative.
-        owners: number of the joint row of each row, shape (number of rows,).
+        owners: number of the joint row of each row, in any order, shape (number of rows,).
         n: number of joint rows; those that own none are empty.
         how: "max" or "sum".
     """
+    if len(owners) == n and (np.bincount(owners, minlength=n) == 1).all():
+        return take_rows(rows, np.argsort(owners))
     owner = np.repeat(owners, np.diff(rows.indptr))
     order = np.lexsort((rows.columns, owner))
     owner, columns, values = owner[order], rows.columns[order], rows.values[order]
@@ -121,6 +123,11 @@ def join_rows(rows: Rows, owners: NDArray[np.int64], n: int, how: Literal["max",
     return Rows(indptr, columns[starts], joint.astype(np.float32, copy=False))
 
 
+def with_values(rows: Rows, values: NDArray[np.float32]) -> Rows:
+    """Rows with other values in the place of theirs; those that are 0 are left out."""
+    return _keep(Rows(rows.indptr, rows.columns, values), values != 0)
+
+
 def prune_rows(rows: Rows, pruning: Pruning) -> Rows:
     """Rows without the weights that a pruning drops."""
     if pruning == Pruning():
@@ -131,7 +138,7 @@ def prune_rows(rows: Rows, pruning: Pruning) -> Rows:
     np.maximum.at(largest, row_of, rows.values)
     floor = np.maximum(largest * pruning.relative, pruning.threshold)
     keep = rows.values >= floor[row_of]
-    rows, row_of = _keep(rows, row_of, keep), row_of[keep]
+    rows, row_of = _keep(rows, keep), row_of[keep]
     if pruning.mass == 1 and pruning.top_k is None:
         return rows
     # Heaviest first within each row; the sort is stable, so smaller columns first among equals.
@@ -148,10 +155,9 @@ def prune_rows(rows: Rows, pruning: Pruning) -> Rows:
         keep &= place < pruning.top_k
     kept = np.zeros(len(values), dtype=bool)
     kept[order[keep]] = True
-    return _keep(rows, row_of, kept)
+    return _keep(rows, kept)
 
 
-def _keep(rows: Rows, row_of: NDArray[np.int64], keep: NDArray[np.bool_]) -> Rows:
-    counts = np.bincount(row_of[keep], minlength=len(rows.indptr) - 1)
-    indptr = np.concatenate(([0], np.cumsum(counts)))
-    return Rows(indptr, rows.columns[keep], rows.values[keep])
+def _keep(rows: Rows, keep: NDArray[np.bool_]) -> Rows:
+    kept_before = np.concatenate(([0], np.cumsum(keep)))
+    return Rows(kept_before[rows.indptr], rows.columns[keep], rows.values[keep])

@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from sparseret import vectors
 from sparseret.documents import Document
-from sparseret.encoders.fields import field_text, whole_text
+from sparseret.encoders.fields import describe_fields, encode_fields
 from sparseret.encoders.model_folder import model_digest
-from sparseret.encoders.row_ops import Pruning, join_rows, prune_rows
+from sparseret.encoders.row_ops import Pruning, prune_rows
 from sparseret.encoders.splade_model import SpladeModel
 from sparseret.kernels import Rows
 from sparseret.progress import progress_bar
@@ -44,32 +42,16 @@ class SpladeDocuments:
         self, documents: Sequence[Document | str], *, show_progress: bool = False
     ) -> csr_array:
         """Vectors, float32, shape (len(documents), dim)."""
-        if not self.fields:
-            rows = self._encode(whole_text(documents), self.pruning, show_progress)
-        else:
-            names = list(self.fields)
-            rows = self._encode(
-                [field_text(document, name) for document in documents for name in names],
-                Pruning(),
-                show_progress,
-            )
-            places = np.arange(len(rows.indptr) - 1)
-            weights = np.array(list(self.fields.values()), dtype=np.float32)
-            scaled = rows.values * np.repeat(weights[places % len(names)], np.diff(rows.indptr))
-            rows = prune_rows(
-                join_rows(
-                    Rows(rows.indptr, rows.columns, scaled),
-                    places // len(names),
-                    len(documents),
-                    self.model.reading.pooling,
-                ),
-                self.pruning,
-            )
-        return vectors.from_arrays(*rows, self.model.dim)
+        at_once = Pruning() if self.fields else self.pruning
 
-    def _encode(self, texts: list[str], pruning: Pruning, show_progress: bool) -> Rows:
-        with progress_bar("Encoding documents", len(texts), show=show_progress) as advance:
-            return self.model.encode(texts, pruning, prompt=self.prompt, advance=advance)
+        def encode(texts: list[str]) -> Rows:
+            with progress_bar("Encoding documents", len(texts), show=show_progress) as advance:
+                return self.model.encode(texts, at_once, prompt=self.prompt, advance=advance)
+
+        rows = encode_fields(documents, self.fields, encode, self.model.reading.pooling)
+        if self.fields:
+            rows = prune_rows(rows, self.pruning)
+        return vectors.from_arrays(*rows, self.model.dim)
 
     @property
     def identity(self) -> list[Any]:
@@ -101,7 +83,7 @@ def describe(documents: SpladeDocuments) -> str:
     if reading.long == "windows":
         parts.append("in windows")
     parts += [f"{name}={value:g}" for name, value in documents.pruning.options.items()]
-    parts += [f"{name}×{weight:g}" for name, weight in documents.fields.items()]
+    parts += describe_fields(documents.fields)
     if reading.precision != "float32":
         parts.append(reading.precision)
     return ", ".join([documents.model.folder.name, *parts])

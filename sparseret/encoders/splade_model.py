@@ -35,7 +35,6 @@ from sparseret.encoders.row_ops import (
     join_rows,
     prune_rows,
     stack_rows,
-    take_rows,
 )
 from sparseret.encoders.text_batches import (
     TextTokenizer,
@@ -200,12 +199,8 @@ class SpladeModel:
             self.truncated += windows.truncated
         if not made:
             return empty_rows(len(texts))
-        rows_of = np.concatenate(order)
-        rows = take_rows(stack_rows(made), np.argsort(rows_of))
-        owners = windows.texts[np.sort(rows_of)]
-        if len(owners) == len(texts):  # one window a text, then, and in order
-            return rows
-        return join_rows(rows, owners, len(texts), "max")
+        owners = windows.texts[np.concatenate(order)]
+        return join_rows(stack_rows(made), owners, len(texts), "max")
 
     def _pool(
         self, body: TransformerBody, head: VocabularyHead | DeviceHead, batch: TokenBatch

@@ -150,9 +150,13 @@ def longest_input(folder: Path) -> int:
     """Most tokens a model takes, by its tokenizer's settings and its position embeddings."""
     limit = _UNLIMITED
     for name, key in (("tokenizer_config.json", "model_max_length"),
-                      ("config.json", "max_position_embeddings")):  # fmt: skip
+                      ("config.json", "max_position_embeddings"),
+                      ("config.json", "n_positions")):  # fmt: skip
         if (folder / name).exists():
-            value = read_json(folder / name).get(key)
+            settings = read_json(folder / name)
+            if not isinstance(settings, dict):
+                raise ConfigurationError(f"{folder / name} must hold a JSON object")
+            value = settings.get(key)
             if isinstance(value, (int, float)) and value > 0:
                 limit = int(min(limit, value))
     return limit

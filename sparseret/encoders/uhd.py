@@ -31,7 +31,7 @@ from sparseret.encoders.checkpoints import (
     save_checkpoint,
 )
 from sparseret.encoders.model_folder import read_json
-from sparseret.encoders.neural import NeuralEncoder, Row, whole_number
+from sparseret.encoders.neural import NeuralEncoder, whole_number
 from sparseret.encoders.reading import (
     Reading,
     States,
@@ -39,7 +39,10 @@ from sparseret.encoders.reading import (
     read_plain,
     special_tokens,
 )
+from sparseret.encoders.row_ops import join_rows, stack_rows
+from sparseret.encoders.splade_model import Long
 from sparseret.errors import ConfigurationError
+from sparseret.kernels import Rows
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -179,30 +182,47 @@ class UhdEncoder(NeuralEncoder):
     Args:
         folder: what :meth:`UhdModel.save` wrote: a transformers folder whose weights hold
             ``up_projection`` beside the body, and uhd.json.
-        max_length: tokens that are read of a text, special tokens included.
-        batch_tokens: tokens in a batch, padding included.
-        device: where torch computes.
+        max_length: special tokens included; None takes 256, or what the model takes where that is
+            less.
+        long, batch_tokens, device: as of :class:`sparseret.encoders.neural.NeuralEncoder`; of
+            windows, a code has every dimension that wins in one of them.
+        fields: which fields are read, each by itself; codes are of ones, so every weight must be 1,
+            and a document has every dimension that wins in one of its fields.
 
     Raises:
         ConfigurationError: the folder holds no such model, or an option is out of its range.
     """
 
     name = "uhd"
+    least_length = 3
 
     def __init__(
         self,
         folder: str | Path,
         *,
-        max_length: int = 256,
+        max_length: int | None = None,
+        long: Long = "truncate",
+        fields: Mapping[str, float] | None = None,
         batch_tokens: int = 4096,
         device: str = "cpu",
     ) -> None:
-        settings = {"max_length": whole_number("max_length", max_length, 3)}
-        super().__init__(folder, settings, batch_tokens=batch_tokens, device=device)
+        super().__init__(
+            folder,
+            {},
+            max_length=max_length,
+            long=long,
+            fields=fields,
+            batch_tokens=batch_tokens,
+            device=device,
+        )
+        if any(weight != 1 for weight in self.fields.values()):
+            equal = dict.fromkeys(self.fields, 1)
+            raise ConfigurationError(
+                f"the codes of uhd are of ones, fields can have no weights: fields={equal}"
+            )
         config = _config(self.folder)
         self.layers: tuple[int, ...] = tuple(config["layers"])
         self.width: int = config["width"]
-        self.max_length = max_length
 
     def _files(self) -> list[Path]:
         return [*super()._files(), self.folder / _FILE]
@@ -225,14 +245,19 @@ class UhdEncoder(NeuralEncoder):
             raise KeyError(column)
         return f"layer {self.layers[column // self.width]} #{column % self.width}"
 
-    def read(self, texts: Sequence[str], *, query: bool) -> list[Reading]:  # noqa: ARG002
+    def read(self, texts: Sequence[str], *, query: bool) -> list[list[Reading]]:  # noqa: ARG002
         """Token by token."""
         encoded = self.tokenizer.encode_batch(list(texts), add_special_tokens=False)
-        return [read_plain(e.ids, self.special_tokens, self.max_length) for e in encoded]
+        return [self._read(encoding.ids) for encoding in encoded]
 
-    def rows_of(self, readings: Sequence[Reading], *, query: bool) -> list[Row]:  # noqa: ARG002
+    def _read(self, ids: Sequence[int]) -> list[Reading]:
+        special = self.special_tokens
+        parts = self.parts(len(ids), len(special.before) + len(special.after))
+        return [read_plain(ids[part], special, self.max_length) for part in parts]
+
+    def rows_of(self, readings: Sequence[Reading], *, query: bool) -> Rows:  # noqa: ARG002
         """The dimensions that win for any token."""
-        columns: list[list[np.ndarray[Any, np.dtype[np.int64]]]] = [[] for _ in readings]
+        buckets = []
         for bucket, states in enumerate(self.model.states(readings)):
             rows = states.rows.cpu().numpy()
             won = np.zeros((states.n, self.width), bool)
@@ -241,12 +266,11 @@ class UhdEncoder(NeuralEncoder):
                 best, at = self.model.winning(states.values[block], bucket)
                 above = (best > 0).cpu().numpy()
                 won[np.repeat(rows[block], above.sum(axis=1)), at.cpu().numpy()[above]] = True
-            for row in range(states.n):
-                columns[row].append(np.flatnonzero(won[row]) + bucket * self.width)
-        return [
-            Row(found.astype(np.int32), np.ones(len(found), np.float32))
-            for found in map(np.concatenate, columns)
-        ]
+            indptr = np.concatenate(([0], np.cumsum(won.sum(axis=1))))
+            columns = (np.nonzero(won)[1] + bucket * self.width).astype(np.int32)
+            buckets.append(Rows(indptr, columns, np.ones(len(columns), np.float32)))
+        owners = np.tile(np.arange(len(readings)), len(buckets))
+        return join_rows(stack_rows(buckets), owners, len(readings), "max")
 
 
 def _config(folder: Path) -> Mapping[str, Any]:

@@ -17,12 +17,10 @@ encoder (``pyserini/encode/_unicoil.py``), which keeps [SEP] as a term.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from sparseret.encoders.checkpoints import (
     Checkpoint,
@@ -30,9 +28,7 @@ from sparseret.encoders.checkpoints import (
     load_linear,
     save_checkpoint,
 )
-from sparseret.encoders.expansion import Expander
-from sparseret.encoders.impacts import check_impacts, quantise
-from sparseret.encoders.neural import Expansion, NeuralEncoder, Row, whole_number
+from sparseret.encoders.impact_encoder import ImpactEncoder, pool_positions
 from sparseret.encoders.reading import (
     Reading,
     SpecialTokens,
@@ -40,6 +36,7 @@ from sparseret.encoders.reading import (
     special_tokens,
     token_states,
 )
+from sparseret.kernels import Rows
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -113,51 +110,16 @@ class UniCoilModel:
         return made[0], made[1]
 
 
-class UniCoilEncoder(NeuralEncoder):
+class UniCoilEncoder(ImpactEncoder):
     """uniCOIL over a checkpoint's own tokens.
 
-    Args:
-        folder: a transformers folder whose weights hold ``tok_proj`` beside the body.
-        max_length: tokens that are read of a text, special tokens and expansion included.
-        impacts: bits of whole-number weights (8 as in Anserini), None for weights as they are.
-        impact_range: weight that becomes the largest number
-            (:func:`sparseret.encoders.impacts.quantise`).
-        expand: what appends words to documents (doc2query or any other). Tokens of the text
-            are not repeated: what is new stands once, behind the text.
-        expansion: name of what ``expand`` does, part of ``space``; by default its Python name.
-        batch_tokens: tokens in a batch, padding included.
-        device: where torch computes.
-
-    Raises:
-        ConfigurationError: an option out of its range.
+    Its options are those of :class:`sparseret.encoders.impact_encoder.ImpactEncoder`; ``folder`` is
+    a transformers folder whose weights hold ``tok_proj`` beside the body. Tokens that an expansion
+    shares with the text are not repeated: what is new stands once, behind the text or behind each
+    of its windows.
     """
 
     name = "unicoil"
-
-    def __init__(
-        self,
-        folder: str | Path,
-        *,
-        max_length: int = 512,
-        impacts: int | None = None,
-        impact_range: float = 5.0,
-        expand: Expansion | None = None,
-        expansion: str | None = None,
-        batch_tokens: int = 4096,
-        device: str = "cpu",
-    ) -> None:
-        check_impacts(impacts, impact_range)
-        self.expander = Expander(expand, expansion)
-        settings: Mapping[str, Any] = {
-            "max_length": whole_number("max_length", max_length, 8),
-            "impacts": impacts,
-            "impact_range": float(impact_range),
-            "expansion": self.expander.name,
-        }
-        super().__init__(folder, settings, batch_tokens=batch_tokens, device=device)
-        self.max_length = max_length
-        self.impacts = impacts
-        self.impact_range = float(impact_range)
 
     @cached_property
     def model(self) -> UniCoilModel:
@@ -178,49 +140,46 @@ class UniCoilEncoder(NeuralEncoder):
             raise KeyError(column)
         return token
 
-    def read(self, texts: Sequence[str], *, query: bool) -> list[Reading]:
+    def read(self, texts: Sequence[str], *, query: bool) -> list[list[Reading]]:
         """Token by token; the expansion of a document behind it."""
         appended = [""] * len(texts) if query else self.expander(texts)
         encoded = self.tokenizer.encode_batch(list(texts), add_special_tokens=False)
         more = self.tokenizer.encode_batch(appended, add_special_tokens=False)
-        return [
-            read_tokens(own.ids, added.ids, self.special_tokens, self.max_length)
-            for own, added in zip(encoded, more, strict=True)
-        ]
+        return [self._read(own.ids, added.ids) for own, added in zip(encoded, more, strict=True)]
 
-    def rows_of(self, readings: Sequence[Reading], *, query: bool) -> list[Row]:
+    def _read(self, ids: Sequence[int], expansion: Sequence[int]) -> list[Reading]:
+        special = self.special_tokens
+        new = new_tokens(ids, expansion, self.max_length)
+        parts = self.parts(len(ids), _taken(new, special))
+        return [read_tokens(ids[part], new, special, self.max_length) for part in parts]
+
+    def rows_of(self, readings: Sequence[Reading], *, query: bool) -> Rows:
         """One weight for each distinct token."""
         states, weights = self.model.weights(readings)
-        values = weights.float().cpu().numpy()
-        rows = states.rows.cpu().numpy()
-        tokens = states.columns.cpu().numpy().astype(np.int32)
-        made = []
-        for number in range(states.n):
-            inside = slice(*np.searchsorted(rows, [number, number + 1]))
-            columns, at = np.unique(tokens[inside], return_inverse=True)
-            merged = np.zeros(len(columns), np.float32)
-            (np.add if query else np.maximum).at(merged, at, values[inside])
-            if self.impacts is not None:
-                merged = quantise(merged, self.impacts, self.impact_range)
-            kept = merged > 0
-            made.append(Row(columns[kept], merged[kept]))
-        return made
+        return pool_positions(states, weights, "sum" if query else "max")
+
+
+def new_tokens(ids: Sequence[int], expansion: Sequence[int], max_length: int) -> list[int]:
+    """Tokens of an expansion that a text lacks, each once, as many as find room."""
+    known = set(ids)
+    new = [token for token in dict.fromkeys(expansion) if token not in known]
+    return new[: min(_TO_EXPANSION, max_length // 5)]
 
 
 def read_tokens(
-    ids: Sequence[int], expansion: Sequence[int], special: SpecialTokens, max_length: int
+    ids: Sequence[int], new: Sequence[int], special: SpecialTokens, max_length: int
 ) -> Reading:
-    """``[CLS] text [SEP]``, and with an expansion ``[CLS] text [SEP] what is new [SEP]``."""
-    known = set(ids)
-    new = [token for token in dict.fromkeys(expansion) if token not in known]
-    room = max_length - len(special.before) - len(special.after)
-    if new:
-        new = new[: min(_TO_EXPANSION, max_length // 5)]
-        room -= len(new) + len(special.after)
-    text = list(ids[:room])
+    """``[CLS] text [SEP]``, and with new tokens ``[CLS] text [SEP] what is new [SEP]``."""
+    text = list(ids[: max_length - _taken(new, special)])
     whole = [*special.before, *text, *special.after]
     positions = list(range(len(special.before), len(special.before) + len(text)))
     if new:
         positions += range(len(whole), len(whole) + len(new))
         whole += [*new, *special.after]
-    return Reading(whole, positions, text + new, truncated=len(text) < len(ids))
+    return Reading(whole, positions, [*text, *new], truncated=len(text) < len(ids))
+
+
+def _taken(new: Sequence[int], special: SpecialTokens) -> int:
+    """Tokens beside the text's own."""
+    around = len(special.before) + len(special.after)
+    return around + len(new) + len(special.after) if new else around

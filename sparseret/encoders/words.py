@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -19,9 +20,17 @@ class WordsOfText(NamedTuple):
     ids: list[int]
     """Subword ids without special tokens."""
     words: list[str]
-    """Distinct words that count, in order of first occurrence."""
+    """Words that count, as often as they occur, in order."""
     starts: list[int]
-    """Position in ``ids`` of the first subword of the first occurrence of each word."""
+    """Position in ``ids`` of the first subword of each, ascending."""
+
+    def part(self, inside: slice) -> WordsOfText:
+        """Some of the subwords, and of each word that begins among them the first occurrence."""
+        begin, end, _ = inside.indices(len(self.ids))
+        first: dict[str, int] = {}
+        for at in range(bisect_left(self.starts, begin), bisect_left(self.starts, end)):
+            first.setdefault(self.words[at], self.starts[at] - begin)
+        return WordsOfText(self.ids[begin:end], list(first), list(first.values()))
 
 
 class WordReader:
@@ -48,12 +57,13 @@ class WordReader:
         encodings = self.tokenizer.encode_batch(list(texts), add_special_tokens=False)
         made = []
         for text, encoding in zip(texts, encodings, strict=True):
-            starts: dict[str, int] = {}
+            found = WordsOfText(encoding.ids, [], [])
             for place, (begin, end) in _places(encoding.word_ids, encoding.offsets):
                 word = self._word(text[begin:end])
                 if word is not None:
-                    starts.setdefault(word, place)
-            made.append(WordsOfText(encoding.ids, list(starts), list(starts.values())))
+                    found.words.append(word)
+                    found.starts.append(place)
+            made.append(found)
         return made
 
     def _word(self, surface: str) -> str | None:

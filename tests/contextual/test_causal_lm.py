@@ -61,7 +61,7 @@ def test_with_echo_the_first_word_sees_the_last(causal_lm: Path) -> None:
         model = CausalSpladeModel.load(causal_lm, echo=echo)
         encoder = CausalSpladeEncoder(causal_lm, echo=echo)
         readings = encoder.read(["wing flow", "wing heat"], query=False)
-        firsts = [reading._replace(positions=reading.positions[:1]) for reading in readings]
+        firsts = [reading._replace(positions=reading.positions[:1]) for [reading] in readings]
         with torch.inference_mode():
             one, other = model.weights(firsts)
         assert torch.allclose(one, other, atol=1e-6) != echo
@@ -78,7 +78,7 @@ def test_the_heaviest_weights_are_kept(causal_lm: Path) -> None:
 
 def test_long_texts_are_cut_and_counted(causal_lm: Path) -> None:
     encoder = CausalSpladeEncoder(causal_lm, max_length=3)
-    reading = encoder.read(["the flow past a wing"], query=False)[0]
+    reading = encoder.read(["the flow past a wing"], query=False)[0][0]
     assert len(reading.ids) == 7
     assert reading.positions == [4, 5, 6]
     assert reading.ids[1:4] == reading.ids[4:]

@@ -137,7 +137,7 @@ def test_integers_are_hundredths(causal_lm: Path) -> None:
 def test_long_texts_are_cut_before_the_question(causal_lm: Path) -> None:
     encoder = PromptRepsEncoder(causal_lm, max_length=6)
     text = "heat conduction in composite slabs and other walls of several layers"
-    ids = encoder.read([text], query=False)[0].ids
+    ids = encoder.read([text], query=False)[0][0].ids
     prompt = encoder.tokenizer.decode(ids)
     assert encoder.truncated == 0
     encoder.encode_documents([text, "heat"])
@@ -151,7 +151,7 @@ def test_templates_without_a_system(causal_lm: Path, tmp_path: Path) -> None:
     folder = with_template(causal_lm, tmp_path / "chat", NO_SYSTEM + TEMPLATE)
     encoder = PromptRepsEncoder(folder)
     prompt = encoder.tokenizer.decode(
-        encoder.read(["wing"], query=True)[0].ids, skip_special_tokens=False
+        encoder.read(["wing"], query=True)[0][0].ids, skip_special_tokens=False
     )
     assert "system" not in prompt
     assert prompt.endswith(ANSWER)

@@ -181,7 +181,7 @@ def shout(texts: Sequence[str]) -> list[str]:
 def test_expansion_appends_what_is_new(folder: Path) -> None:
     encoder = UniCoilEncoder(folder, expand=shout, max_length=64)
     plain = UniCoilEncoder(folder, max_length=64)
-    reading = encoder.read(["heat flow"], query=False)[0]
+    reading = encoder.read(["heat flow"], query=False)[0][0]
     tokens = [encoder.term(token) for token in reading.ids]
     assert tokens == ["[CLS]", "heat", "flow", "[SEP]", "supersonic", "[SEP]"]
     assert reading.positions == [1, 2, 4]
@@ -197,7 +197,7 @@ def test_an_expansion_never_crowds_out_the_text(folder: Path) -> None:
         folder, max_length=20, expansion="many",
         expand=lambda texts: ["lift drag wing plate shock wave mach number"] * len(texts),
     )  # fmt: skip
-    reading = many.read(["heat " * 50], query=False)[0]
+    reading = many.read(["heat " * 50], query=False)[0][0]
     assert len(reading.ids) == 20
     assert reading.truncated
     assert len(reading.positions) == 17  # 13 of the text, a fifth of 20 of the expansion
