@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from rich.console import Console
 
-    from sparseret.protocols import Encoder
+    from sparseret.protocols import CollectionEncoder, Encoder
 
 __all__ = ["encode_command"]
 
@@ -77,7 +77,7 @@ def encode_command(
     if encoder is None and encoder_option:
         raise typer.BadParameter("--encoder-option goes with --encoder")
     given = [line.rstrip("\r\n") for line in sys.stdin] if texts == ["-"] else texts
-    with _encoder(encoder, encoder_option, index) as made:
+    with _encoder(encoder, encoder_option, index, query=query) as made:
         encode = made.encode_queries if query else made.encode_documents
         rows = encode(given, show_progress=len(given) > 1 and sys.stderr.isatty())
         note_truncated(made)
@@ -96,7 +96,9 @@ def encode_command(
 
 
 @contextmanager
-def _encoder(name: str | None, options: list[str] | None, index: Path | None) -> Iterator[Encoder]:
+def _encoder(
+    name: str | None, options: list[str] | None, index: Path | None, *, query: bool
+) -> Iterator[Encoder]:
     from sparseret.errors import ConfigurationError
     from sparseret.protocols import CollectionEncoder
     from sparseret.registry import load_encoder
@@ -107,12 +109,23 @@ def _encoder(name: str | None, options: list[str] | None, index: Path | None) ->
             yield retriever.current_encoder
         return
     encoder = load_encoder(resolve_encoder(name or ""), parse_options(options))
-    if isinstance(encoder, CollectionEncoder):
+    if isinstance(encoder, CollectionEncoder) and (query or not _weighs_alone(encoder)):
         raise ConfigurationError(
             f"the weights of {encoder.name} depend on a collection: index one, and give --index"
         )
     note_license(encoder)
     yield encoder
+
+
+def _weighs_alone(encoder: CollectionEncoder) -> bool:
+    """Whether it encodes documents without statistics, as DeepImpact does and BM25 does not."""
+    from sparseret.errors import ConfigurationError
+
+    try:
+        encoder.encode_documents([])
+    except ConfigurationError:
+        return False
+    return True
 
 
 def _print_json(

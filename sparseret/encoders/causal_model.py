@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sparseret.encoders.checkpoints import require_neural
+from sparseret.encoders.checkpoints import reason, require_neural
 from sparseret.encoders.reading import States
 from sparseret.encoders.splade_model import Precision
 from sparseret.encoders.transformer_body import quiet_transformers
@@ -123,6 +123,7 @@ def load_causal_model(
     require_neural("causal language models")
     import torch
     import transformers
+    from safetensors import SafetensorError
 
     if dtype not in _DTYPES:
         raise ConfigurationError(f"dtype {dtype!r} is not one of {', '.join(_DTYPES)}")
@@ -131,8 +132,10 @@ def load_causal_model(
             module = transformers.AutoModelForCausalLM.from_pretrained(
                 folder, dtype=getattr(torch, dtype), local_files_only=True
             )
-    except (OSError, ValueError) as error:
-        raise ConfigurationError(f"{folder} holds no causal language model: {error}") from error
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+        raise ConfigurationError(
+            f"{folder} holds no causal language model: {reason(error)}"
+        ) from error
     if adapter is not None:
         try:
             import peft
@@ -140,6 +143,8 @@ def load_causal_model(
             raise MissingExtraError("peft", "lora", f"the adapter {adapter}") from error
         try:
             module = peft.PeftModel.from_pretrained(module, str(adapter)).merge_and_unload()
-        except (OSError, ValueError, RuntimeError) as error:
-            raise ConfigurationError(f"{adapter} holds no adapter of {folder}: {error}") from error
+        except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+            raise ConfigurationError(
+                f"{adapter} holds no adapter of {folder}: {reason(error)}"
+            ) from error
     return CausalModel(module.to(device).eval())

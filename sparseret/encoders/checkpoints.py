@@ -25,10 +25,15 @@ __all__ = [
     "load_checkpoint",
     "load_linear",
     "load_tokenizer",
+    "reason",
     "require_neural",
     "require_torch",
     "save_checkpoint",
 ]
+
+
+_OTHER_TOKENIZERS = ("vocab.txt", "vocab.json", "*.model", "tekken.json")
+"""Files from which transformers makes a tokenizer where there is no tokenizer.json."""
 
 
 class Checkpoint(NamedTuple):
@@ -59,6 +64,11 @@ def require_torch(purpose: str) -> None:
         raise MissingExtraError("torch", "neural", purpose) from error
 
 
+def reason(error: Exception) -> str:
+    """What an error of another library says, its first line: advice of many follows."""
+    return str(error).strip().partition("\n")[0]
+
+
 def load_checkpoint(folder: Path) -> Checkpoint:
     """Read a folder of config.json, weights (safetensors or bin, in one file or many), tokenizer.
 
@@ -77,7 +87,9 @@ def load_checkpoint(folder: Path) -> Checkpoint:
         with quiet_transformers():
             body = transformers.AutoModel.from_config(config)
     except (OSError, ValueError) as error:
-        raise ConfigurationError(f"{folder} holds no transformers model: {error}") from error
+        raise ConfigurationError(
+            f"{folder} holds no transformers model: {reason(error)}"
+        ) from error
     weights = _read_weights(folder)
     wanted = body.state_dict()
     first = next(iter(wanted))
@@ -126,6 +138,10 @@ def load_tokenizer(folder: Path) -> Tokenizer:
     if (folder / "tokenizer.json").is_file():
         tokenizer = text_batches.load_tokenizer(folder)
     else:  # older checkpoints have vocab.txt or the like, which transformers converts
+        if not any(file for pattern in _OTHER_TOKENIZERS for file in folder.glob(pattern)):
+            raise ConfigurationError(
+                f"{folder} holds no tokenizer: neither tokenizer.json nor {_OTHER_TOKENIZERS[0]}"
+            )  # of which transformers would make one that knows no word
         require_neural(f"the tokenizer of {folder}")
         import transformers
 
@@ -134,7 +150,7 @@ def load_tokenizer(folder: Path) -> Tokenizer:
                 folder, local_files_only=True
             ).backend_tokenizer
         except (OSError, ValueError, AttributeError) as error:
-            raise ConfigurationError(f"{folder} holds no tokenizer: {error}") from error
+            raise ConfigurationError(f"{folder} holds no tokenizer: {reason(error)}") from error
     tokenizer.no_truncation()
     tokenizer.no_padding()
     return tokenizer
@@ -181,7 +197,9 @@ def _read_weights(folder: Path) -> dict[str, Tensor]:
             else:
                 weights |= torch.load(file, map_location="cpu", weights_only=True)
     except (OSError, SafetensorError, RuntimeError, pickle.UnpicklingError) as error:
-        raise ConfigurationError(f"the weights of {folder} cannot be read: {error}") from error
+        raise ConfigurationError(
+            f"the weights of {folder} cannot be read: {reason(error)}"
+        ) from error
     # Names of layer normalisation before transformers 1.0 of 2019.
     renamed = {
         name.replace("LayerNorm.gamma", "LayerNorm.weight").replace(

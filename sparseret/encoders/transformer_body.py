@@ -128,6 +128,7 @@ class TorchBody:
         try:
             import torch
             import transformers
+            from safetensors import SafetensorError
         except ImportError as error:
             package = (error.name or "torch").partition(".")[0]
             raise MissingExtraError(package, "neural", f"running {folder} in torch") from error
@@ -136,7 +137,7 @@ class TorchBody:
                 model = transformers.AutoModelForMaskedLM.from_pretrained(
                     folder, dtype=torch.float32, local_files_only=True, trust_remote_code=False
                 )
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
             raise ConfigurationError(f"{folder} holds no masked language model: {error}") from error
         self._torch = torch
         try:

@@ -88,3 +88,20 @@ def causal_lm(
     texts = [document.content for document in material.documents]
     folder = tmp_path_factory.mktemp("causal-lm")
     return new_causal_lm(folder, texts, vocabulary=2000, hidden=32, layers=2)
+
+
+@pytest.fixture(scope="session")
+def models(
+    masked_lm: Path, causal_lm: Path, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Path]:
+    """A folder of an untrained model for each kind of encoder."""
+    from sparseret.encoders.deepimpact import DeepImpactModel
+    from sparseret.encoders.uhd import UhdModel
+    from sparseret.encoders.unicoil import UniCoilModel
+
+    root = tmp_path_factory.mktemp("models")
+    UniCoilModel.start(masked_lm).save(root / "unicoil")
+    DeepImpactModel.start(masked_lm).save(root / "deepimpact")
+    UhdModel.start(masked_lm, layers=(1, 2), width=300, winners=7).save(root / "uhd")
+    made = {kind: root / kind for kind in ("unicoil", "deepimpact", "uhd")}
+    return {**made, "causal-lm": causal_lm, "promptreps": causal_lm}
