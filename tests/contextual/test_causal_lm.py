@@ -12,7 +12,8 @@ import pytest
 
 from sparseret.encoders import causal_model
 from sparseret.encoders.causal_lm import CausalSpladeEncoder, CausalSpladeModel
-from sparseret.errors import ConfigurationError
+from sparseret.encoders.causal_model import CausalModel
+from sparseret.errors import ConfigurationError, VectorError
 from sparseret.protocols import Encoder
 from sparseret.registry import load_encoder
 
@@ -37,12 +38,21 @@ def by_hand(folder: Path, text: str, *, echo: bool) -> Any:
     return np.log1p(np.maximum(logits.numpy().max(axis=0), 0))
 
 
+def by_torch(encoder: CausalSpladeEncoder) -> CausalSpladeEncoder:
+    """The same encoder, whose product with the vocabulary is torch's as on other devices."""
+    encoder.__dict__["_head"] = None
+    return encoder
+
+
+@pytest.mark.parametrize("native", [True, False])
 @pytest.mark.parametrize("echo", [True, False])
 def test_vectors_are_those_of_the_formula(
-    causal_lm: Path, echo: bool, monkeypatch: pytest.MonkeyPatch
+    causal_lm: Path, echo: bool, native: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(causal_model, "_BLOCK", 97)  # the vocabulary in many uneven blocks
     encoder = CausalSpladeEncoder(causal_lm, echo=echo, batch_tokens=32)
+    if not native:
+        by_torch(encoder)
     rows = encoder.encode_documents(TEXTS)
     assert isinstance(encoder, Encoder)
     assert rows.shape == (4, encoder.dim)
@@ -51,6 +61,52 @@ def test_vectors_are_those_of_the_formula(
         np.testing.assert_allclose(rows[[number]].toarray()[0], expected, atol=1e-5)
     assert rows[[1]].nnz == 0
     assert (encoder.encode_queries(TEXTS) != rows).nnz == 0
+
+
+def test_the_kernel_gives_what_torch_gives(
+    causal_lm: Path, material: Material, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    documents = material.documents[:20]
+    expected = by_torch(CausalSpladeEncoder(causal_lm)).encode_documents(documents).toarray()
+    # torch's path, which makes logits, is not taken.
+    monkeypatch.setattr(CausalModel, "largest_logits", None)
+    found = [
+        CausalSpladeEncoder(causal_lm, threads=threads).encode_documents(documents)
+        for threads in (1, 3, None)
+    ]
+    for rows in found:
+        dense = rows.toarray()
+        np.testing.assert_allclose(dense, expected, atol=1e-4)
+        assert np.abs(np.where((dense > 0) != (expected > 0), dense - expected, 0)).max() < 1e-6
+        assert (rows != found[0]).nnz == 0
+    assert found[0].nnz > 1000
+
+
+def test_int8_is_close_and_a_space_of_its_own(causal_lm: Path) -> None:
+    plain = CausalSpladeEncoder(causal_lm)
+    rounded = CausalSpladeEncoder(causal_lm, precision="int8")
+    expected = plain.encode_documents(TEXTS).toarray()
+    found = rounded.encode_documents(TEXTS).toarray()
+    assert 0 < np.abs(found - expected).max() < 0.02
+    assert rounded.space != plain.space
+    again = load_encoder("causal-lm", json.loads(json.dumps(rounded.options)))
+    assert again.space == rounded.space
+    # The processor rounds, whatever the model's arithmetic.
+    half = CausalSpladeEncoder(causal_lm, dtype="bfloat16", precision="int8")
+    np.testing.assert_allclose(half.encode_documents(TEXTS).toarray(), expected, atol=0.05)
+
+
+def test_weights_that_are_not_finite_say_so(causal_lm: Path, tmp_path: Path) -> None:
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    for file in causal_lm.iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    weights = load_file(causal_lm / "model.safetensors")
+    weights["model.embed_tokens.weight"][3, 3] = torch.nan
+    save_file(weights, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(VectorError, match="weight: values must be finite"):
+        CausalSpladeEncoder(tmp_path).encode_documents(TEXTS)
 
 
 def test_with_echo_the_first_word_sees_the_last(causal_lm: Path) -> None:
@@ -110,11 +166,12 @@ def test_other_architectures(kind: str, causal_lm: Path, tmp_path: Path) -> None
     torch.manual_seed(0)
     transformers.AutoModelForCausalLM.from_config(configs[kind]()).save_pretrained(tmp_path)
     (tmp_path / "tokenizer.json").write_bytes((causal_lm / "tokenizer.json").read_bytes())
-    rows = CausalSpladeEncoder(tmp_path).encode_documents(TEXTS)
-    for number in (0, 2, 3):
-        expected = by_hand(tmp_path, TEXTS[number], echo=True)
-        np.testing.assert_allclose(rows[[number]].toarray()[0], expected, atol=1e-5)
-    assert rows.nnz > 20
+    for encoder in (CausalSpladeEncoder(tmp_path), by_torch(CausalSpladeEncoder(tmp_path))):
+        rows = encoder.encode_documents(TEXTS)
+        for number in (0, 2, 3):
+            expected = by_hand(tmp_path, TEXTS[number], echo=True)
+            np.testing.assert_allclose(rows[[number]].toarray()[0], expected, atol=1e-5)
+        assert rows.nnz > 20
 
 
 def test_lora_trains_its_adapters_alone_and_merges(

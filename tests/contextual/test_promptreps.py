@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from sparseret.documents import Document
 from sparseret.encoders.promptreps import PromptRepsEncoder
 from sparseret.encoders.prompts import ANSWER, PASSAGE, QUERY, SYSTEM
 from sparseret.errors import ConfigurationError
@@ -145,6 +146,45 @@ def test_long_texts_are_cut_before_the_question(causal_lm: Path) -> None:
     assert "heat" in prompt
     assert "several layers" not in prompt
     assert prompt.endswith(ANSWER)
+
+
+def test_windows_have_prompts_of_their_own(causal_lm: Path) -> None:
+    """Weights are the largest over windows; the dense vector is the mean of theirs."""
+    encoder = PromptRepsEncoder(causal_lm, max_length=8, long="windows")
+    words = ["heat", "conduction", "in", "slabs", "flow", "past", "wing", "and", "again", "drag"]
+    text = " ".join(words * 2)
+    encoding = encoder.tokenizer.encode(text, add_special_tokens=False)
+    n = len(encoding.ids)
+    assert n > 15
+    windows = []
+    for begin in range(0, n - 1, 7):
+        first = encoding.offsets[begin][0] if begin else 0
+        windows.append(text[first : encoding.offsets[min(begin + 8, n) - 1][1]])
+    by_window = [by_hand(causal_lm, f"<s>{PASSAGE.replace('{text}', w)} {ANSWER}") for w in windows]
+    weights = np.max([weights for weights, _ in by_window], axis=0)
+    kept = sorted(own_tokens(encoder, [w for w in words if w not in ("in", "and")]))
+    expected = np.zeros_like(weights)
+    expected[kept] = weights[kept]
+    mean = np.mean([state for _, state in by_window], axis=0)
+    found = encoder.represent_documents([text, "heat"])
+    np.testing.assert_allclose(found.sparse[[0]].toarray()[0], expected, atol=1e-5)
+    np.testing.assert_allclose(found.dense[0], mean / np.linalg.norm(mean), atol=1e-5)
+    assert encoder.truncated == 0
+    assert "in windows" in encoder.description
+
+
+def test_dense_vectors_of_fields_are_weighted(causal_lm: Path) -> None:
+    plain = PromptRepsEncoder(causal_lm)
+    encoder = PromptRepsEncoder(causal_lm, fields={"title": 3, "text": 1})
+    documents = [Document("1", TEXTS[0], "a flow"), Document("2", TEXTS[2]), Document("3", "")]
+    titles = plain.encode_dense_documents(["a flow", "", ""])
+    texts = plain.encode_dense_documents([TEXTS[0], TEXTS[2], ""])
+    expected = 3 * titles + texts
+    expected[0] /= np.linalg.norm(expected[0])
+    both = encoder.represent_documents(documents)
+    np.testing.assert_allclose(both.dense, expected, atol=1e-6)
+    assert (both.sparse != encoder.encode_documents(documents)).nnz == 0
+    assert encoder.represent_documents([]).dense.shape == (0, both.dense.shape[1])
 
 
 def test_templates_without_a_system(causal_lm: Path, tmp_path: Path) -> None:
