@@ -17,17 +17,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sparseret import vectors
-from sparseret.documents import Document
 from sparseret.encoders.fields import read_fields
-from sparseret.encoders.model_folder import find_folder, read_license, read_model_folder
+from sparseret.encoders.model_folder import find_folder, read_model_folder
 from sparseret.encoders.row_ops import Pruning, prune_rows, read_pruning
 from sparseret.encoders.saved_folder import (
     STATIC,
     Module,
     copy_license,
     copy_tokenizer,
-    known_options,
-    read_saved,
     saved_name,
     write_encoder,
     write_json,
@@ -35,7 +32,7 @@ from sparseret.encoders.saved_folder import (
     write_splade_side,
 )
 from sparseret.encoders.splade import read_side
-from sparseret.encoders.splade_documents import SpladeDocuments, describe
+from sparseret.encoders.splade_documents import MaskedLMEncoder, SpladeDocuments
 from sparseret.encoders.splade_model import (
     Activation,
     Long,
@@ -58,7 +55,7 @@ __all__ = ["InferenceFreeEncoder", "collection_idf"]
 _BATCH = 1000
 
 
-class InferenceFreeEncoder:
+class InferenceFreeEncoder(MaskedLMEncoder):
     """Documents by a masked language model, queries by a table of token weights
     (:class:`sparseret.protocols.Encoder`).
 
@@ -80,7 +77,6 @@ class InferenceFreeEncoder:
     """
 
     name = "inference-free"
-    signed = False
 
     def __init__(
         self,
@@ -119,43 +115,27 @@ class InferenceFreeEncoder:
                 f"vocabulary has {model.dim}: they do not belong together"
             )
         of_folder = Pruning(top_k=found.max_active_dims)
-        self._query_pruning = (
-            of_folder if query_pruning is None else read_pruning(query_pruning, "query_pruning")
-        )
-        self._documents = SpladeDocuments(
+        documents = SpladeDocuments(
             model,
             found.documents.prompt,
             of_folder if pruning is None else read_pruning(pruning, "pruning"),
             read_fields(fields),
         )
-        self._root = root
-        self.license = read_license(root)
-        """Licence of the weights by the folder's own word; None where it says nothing."""
-        self._options: dict[str, Any] = {
+        given = {
             "folder": saved_name(folder, root),
             "queries": queries and saved_name(queries, place.resolve()),
             "pooling": pooling,
             "activation": activation,
-            "max_length": reading.max_length,
-            "long": None if long == "truncate" else long,
-            "pruning": self._documents.pruning.options or (None if pruning is None else {}),
-            "query_pruning": self._query_pruning.options or (None if query_pruning is None else {}),
-            "fields": self._documents.fields or None,
-            "precision": None if precision == "float32" else precision,
+            "pruning": pruning,
+            "query_pruning": query_pruning,
         }
+        of_queries = (
+            of_folder if query_pruning is None else read_pruning(query_pruning, "query_pruning")
+        )
+        super().__init__(root, documents, of_queries, given)
         self._space: str | None = None
 
     # --- identity ---------------------------------------------------------------------------
-
-    @property
-    def options(self) -> dict[str, Any]:
-        """What was chosen and changes vectors, as JSON values."""
-        return {name: value for name, value in self._options.items() if value is not None}
-
-    @classmethod
-    def from_options(cls, options: Mapping[str, Any]) -> InferenceFreeEncoder:
-        """Undo :attr:`options`. Raises ConfigurationError for an unknown one."""
-        return cls(**known_options(cls, options))
 
     @property
     def space(self) -> str:
@@ -172,36 +152,11 @@ class InferenceFreeEncoder:
         return self._space
 
     @property
-    def description(self) -> str:
-        """One line for people."""
-        return f"inference-free ({describe(self._documents)})"
-
-    @property
-    def dim(self) -> int:
-        """Size of the documents' vocabulary."""
-        return self._documents.model.dim
-
-    @property
     def truncated(self) -> int:
         """Documents and queries of which tokens were left out, so far."""
         return self._documents.model.truncated + self._table.truncated
 
-    def term(self, column: int) -> str:
-        """The token of a column. Raises KeyError where there is none."""
-        return self._documents.model.tokenizer.token(column)
-
     # --- vectors ----------------------------------------------------------------------------
-
-    def encode_documents(
-        self, documents: Sequence[Document | str], *, show_progress: bool = False
-    ) -> csr_array:
-        """Document vectors, float32, shape (len(documents), dim).
-
-        Raises:
-            ConfigurationError: the model cannot be used.
-            MissingExtraError: a package that runs it is not installed.
-        """
-        return self._documents.encode(documents, show_progress=show_progress)
 
     def encode_queries(self, queries: Sequence[str], *, show_progress: bool = False) -> csr_array:
         """Query vectors, float32, shape (len(queries), dim)."""
@@ -225,11 +180,6 @@ class InferenceFreeEncoder:
         prompts = (self._documents.prompt, self._query_prompt)
         write_encoder(out, self, modules, prompts, (self._documents.pruning, self._query_pruning))
         copy_license(self._root, out)
-
-    @classmethod
-    def load(cls, path: str | Path) -> InferenceFreeEncoder:
-        """Read what :meth:`save` wrote. Raises ConfigurationError where it cannot."""
-        return cls(**known_options(cls, read_saved(Path(path), cls.name)))
 
 
 def collection_idf(folder: str | Path, texts: Iterable[str]) -> dict[str, float]:

@@ -12,26 +12,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sparseret import vectors
-from sparseret.documents import Document
 from sparseret.encoders.fields import read_fields
 from sparseret.encoders.model_folder import (
     ModelFolder,
     Side,
     find_folder,
-    read_license,
     read_model_folder,
 )
 from sparseret.encoders.row_ops import Pruning, read_pruning
 from sparseret.encoders.saved_folder import (
     copy_license,
-    known_options,
-    read_saved,
     saved_name,
     write_encoder,
     write_routes,
     write_splade_side,
 )
-from sparseret.encoders.splade_documents import SpladeDocuments, describe, identity
+from sparseret.encoders.splade_documents import MaskedLMEncoder, SpladeDocuments, identity
 from sparseret.encoders.splade_model import (
     Activation,
     Long,
@@ -52,7 +48,7 @@ if TYPE_CHECKING:
 __all__ = ["SpladeEncoder", "read_side"]
 
 
-class SpladeEncoder:
+class SpladeEncoder(MaskedLMEncoder):
     """A SPLADE checkpoint as an encoder (:class:`sparseret.protocols.Encoder`).
 
     Weights are loaded at the first text. Empty texts have empty vectors.
@@ -92,7 +88,6 @@ class SpladeEncoder:
     """
 
     name = "splade"
-    signed = False
 
     def __init__(
         self,
@@ -126,12 +121,13 @@ class SpladeEncoder:
                     "use the encoder inference-free"
                 )
         machine = Machine(backend, device, batch_tokens, threads)
-        pruned = _pruning(pruning, "pruning", found)
-        self._query_pruning = _pruning(query_pruning, "query_pruning", found)
         reading = read_side(found.documents, pooling, activation, max_length, long, precision)
         model = SpladeModel(found.documents.folder, reading, machine)
-        self._documents = SpladeDocuments(
-            model, found.documents.prompt, pruned, read_fields(fields)
+        documents = SpladeDocuments(
+            model,
+            found.documents.prompt,
+            _pruning(pruning, "pruning", found),
+            read_fields(fields),
         )
         self._query_prompt = queries.prompt
         self._queries = model
@@ -145,34 +141,18 @@ class SpladeEncoder:
                 f"the vocabulary of queries has {self._queries.dim} tokens, that of documents "
                 f"{model.dim}: the two models do not belong together"
             )
-        self._root = root
-        self.license = read_license(root)
-        """Licence of the weights by the folder's own word; None where it says nothing."""
-        self._options: dict[str, Any] = {
+        given = {
             "folder": saved_name(folder, root),
             "query_model": query_root and saved_name(query_model or "", query_root),
             "pooling": pooling,
             "activation": activation,
-            "max_length": model.reading.max_length,
-            "long": None if long == "truncate" else long,
-            "pruning": pruned.options or (None if pruning is None else {}),
-            "query_pruning": self._query_pruning.options or (None if query_pruning is None else {}),
-            "fields": self._documents.fields or None,
-            "precision": None if precision == "float32" else precision,
+            "pruning": pruning,
+            "query_pruning": query_pruning,
         }
+        super().__init__(root, documents, _pruning(query_pruning, "query_pruning", found), given)
         self._space: str | None = None
 
     # --- identity ---------------------------------------------------------------------------
-
-    @property
-    def options(self) -> dict[str, Any]:
-        """What was chosen and changes vectors, as JSON values."""
-        return {name: value for name, value in self._options.items() if value is not None}
-
-    @classmethod
-    def from_options(cls, options: Mapping[str, Any]) -> SpladeEncoder:
-        """Undo :attr:`options`. Raises ConfigurationError for an unknown one."""
-        return cls(**known_options(cls, options))
 
     @property
     def space(self) -> str:
@@ -186,37 +166,12 @@ class SpladeEncoder:
         return self._space
 
     @property
-    def description(self) -> str:
-        """One line for people."""
-        return f"splade ({describe(self._documents)})"
-
-    @property
-    def dim(self) -> int:
-        """Size of the vocabulary."""
-        return self._documents.model.dim
-
-    @property
     def truncated(self) -> int:
         """Documents and queries of which tokens were left out, so far."""
         models = {id(model): model for model in (self._documents.model, self._queries)}
         return sum(model.truncated for model in models.values())
 
-    def term(self, column: int) -> str:
-        """The token of a column. Raises KeyError where there is none."""
-        return self._documents.model.tokenizer.token(column)
-
     # --- vectors ----------------------------------------------------------------------------
-
-    def encode_documents(
-        self, documents: Sequence[Document | str], *, show_progress: bool = False
-    ) -> csr_array:
-        """Document vectors, float32, shape (len(documents), dim).
-
-        Raises:
-            ConfigurationError: the model cannot be used.
-            MissingExtraError: a package that runs it is not installed.
-        """
-        return self._documents.encode(documents, show_progress=show_progress)
 
     def encode_queries(self, queries: Sequence[str], *, show_progress: bool = False) -> csr_array:
         """Query vectors, float32, shape (len(queries), dim); errors as for documents."""
@@ -243,11 +198,6 @@ class SpladeEncoder:
         prunings = (self._documents.pruning, self._query_pruning)
         write_encoder(out, self, modules, prompts, prunings)
         copy_license(self._root, out)
-
-    @classmethod
-    def load(cls, path: str | Path) -> SpladeEncoder:
-        """Read what :meth:`save` wrote. Raises ConfigurationError where it cannot."""
-        return cls(**known_options(cls, read_saved(Path(path), cls.name)))
 
 
 def read_side(

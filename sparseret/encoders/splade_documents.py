@@ -1,23 +1,26 @@
-"""The document side of SPLADE encoders: fields and pruning around a model."""
+"""What SPLADE encoders have in common: documents, by a model with fields and pruning around it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from sparseret import vectors
 from sparseret.documents import Document
 from sparseret.encoders.fields import describe_fields, encode_fields
-from sparseret.encoders.model_folder import model_digest
+from sparseret.encoders.model_folder import model_digest, read_license
 from sparseret.encoders.row_ops import Pruning, prune_rows
+from sparseret.encoders.saved_folder import known_options, read_saved
 from sparseret.encoders.splade_model import SpladeModel
 from sparseret.kernels import Rows
 from sparseret.progress import progress_bar
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
+    from typing_extensions import Self
 
-__all__ = ["SpladeDocuments", "describe", "identity"]
+__all__ = ["MaskedLMEncoder", "SpladeDocuments", "identity"]
 
 
 class SpladeDocuments:
@@ -74,16 +77,94 @@ def identity(model: SpladeModel, prompt: str, pruning: Pruning) -> list[Any]:
     ]
 
 
-def describe(documents: SpladeDocuments) -> str:
-    """Main parameters of the document side, for people."""
-    reading = documents.model.reading
-    parts = [f"{reading.pooling} pooling", f"{reading.max_length} tokens"]
-    if reading.activation != "relu":
-        parts.append("double logarithm")
-    if reading.long == "windows":
-        parts.append("in windows")
-    parts += [f"{name}={value:g}" for name, value in documents.pruning.options.items()]
-    parts += describe_fields(documents.fields)
-    if reading.precision != "float32":
-        parts.append(reading.precision)
-    return ", ".join([documents.model.folder.name, *parts])
+class MaskedLMEncoder:
+    """Base of encoders whose documents a masked language model reads.
+
+    Args:
+        root: the model's folder.
+        documents: their side.
+        query_pruning: which weights of queries are kept.
+        given: options that only the constructor knows as they were given: ``folder``, ``pruning``
+            and ``query_pruning``, ``pooling`` and ``activation``, and those of the method alone.
+    """
+
+    name: ClassVar[str]
+    signed = False
+
+    def __init__(
+        self,
+        root: Path,
+        documents: SpladeDocuments,
+        query_pruning: Pruning,
+        given: Mapping[str, Any],
+    ) -> None:
+        self._root = root
+        self._documents = documents
+        self._query_pruning = query_pruning
+        self.license = read_license(root)
+        """Licence of the weights by the folder's own word; None where it says nothing."""
+        reading = documents.model.reading
+        prunings = {"pruning": documents.pruning, "query_pruning": query_pruning}
+        self._options: dict[str, Any] = {
+            **given,
+            "max_length": reading.max_length,
+            "long": None if reading.long == "truncate" else reading.long,
+            **{
+                # Where nothing was asked for, the folder is asked again.
+                key: pruning.options or (None if given[key] is None else {})
+                for key, pruning in prunings.items()
+            },
+            "fields": documents.fields or None,
+            "precision": None if reading.precision == "float32" else reading.precision,
+        }
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What was chosen and changes vectors, as JSON values."""
+        return {name: value for name, value in self._options.items() if value is not None}
+
+    @classmethod
+    def from_options(cls, options: Mapping[str, Any]) -> Self:
+        """Undo :attr:`options`. Raises ConfigurationError for an unknown one."""
+        return cls(**known_options(cls, options))
+
+    @property
+    def description(self) -> str:
+        """One line for people."""
+        documents = self._documents
+        reading = documents.model.reading
+        parts = [f"{reading.pooling} pooling", f"{reading.max_length} tokens"]
+        if reading.activation != "relu":
+            parts.append("double logarithm")
+        if reading.long == "windows":
+            parts.append("in windows")
+        parts += [f"{name}={value:g}" for name, value in documents.pruning.options.items()]
+        parts += describe_fields(documents.fields)
+        if reading.precision != "float32":
+            parts.append(reading.precision)
+        return f"{self.name} ({', '.join([documents.model.folder.name, *parts])})"
+
+    @property
+    def dim(self) -> int:
+        """Size of the documents' vocabulary."""
+        return self._documents.model.dim
+
+    def term(self, column: int) -> str:
+        """The token of a column. Raises KeyError where there is none."""
+        return self._documents.model.tokenizer.token(column)
+
+    def encode_documents(
+        self, documents: Sequence[Document | str], *, show_progress: bool = False
+    ) -> csr_array:
+        """Document vectors, float32, shape (len(documents), dim).
+
+        Raises:
+            ConfigurationError: the model cannot be used.
+            MissingExtraError: a package that runs it is not installed.
+        """
+        return self._documents.encode(documents, show_progress=show_progress)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """Read what ``save`` wrote. Raises ConfigurationError where it cannot."""
+        return cls(**known_options(cls, read_saved(Path(path), cls.name)))
