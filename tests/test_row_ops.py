@@ -19,6 +19,7 @@ from sparseret.encoders.row_ops import (
     read_pruning,
     stack_rows,
     take_rows,
+    with_values,
 )
 from sparseret.errors import ConfigurationError
 from sparseret.kernels import Rows
@@ -92,6 +93,23 @@ def test_joining(vectors: list[Vector], how: Any, random: Any) -> None:
             expected[owner][column] = before + value if how == "sum" else max(before, value)
     made = join_rows(rows_of(vectors), np.array(owners, np.int64), 5, how)
     assert vectors_of(made) == [dict(sorted(vector.items())) for vector in expected]
+
+
+@given(VECTORS, st.randoms(use_true_random=False))
+def test_joining_where_each_has_one(vectors: list[Vector], random: Any) -> None:
+    owners = random.sample(range(8), len(vectors))
+    expected: list[Vector] = [{} for _ in range(8)]
+    for vector, owner in zip(vectors, owners, strict=True):
+        expected[owner] = dict(sorted(vector.items()))
+    assert vectors_of(join_rows(rows_of(vectors), np.array(owners, np.int64), 8, "max")) == expected
+
+
+@given(VECTORS)
+def test_other_values(vectors: list[Vector]) -> None:
+    rows = rows_of(vectors)
+    made = vectors_of(with_values(rows, np.floor(rows.values)))
+    wanted = [{c: float(int(v)) for c, v in sorted(vector.items())} for vector in vectors]
+    assert made == [{c: v for c, v in vector.items() if v} for vector in wanted]
 
 
 @given(VECTORS, VECTORS, st.randoms(use_true_random=False))

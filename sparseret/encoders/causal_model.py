@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sparseret.encoders.checkpoints import reason, require_neural
+from sparseret.encoders.checkpoints import on_device, reason, require_neural
 from sparseret.encoders.reading import States
 from sparseret.encoders.splade_model import Precision
 from sparseret.encoders.transformer_body import quiet_transformers
@@ -147,4 +147,4 @@ def load_causal_model(
             raise ConfigurationError(
                 f"{adapter} holds no adapter of {folder}: {reason(error)}"
             ) from error
-    return CausalModel(module.to(device).eval())
+    return CausalModel(on_device(module, device))

@@ -25,6 +25,7 @@ __all__ = [
     "load_checkpoint",
     "load_linear",
     "load_tokenizer",
+    "on_device",
     "reason",
     "require_neural",
     "require_torch",
@@ -62,6 +63,20 @@ def require_torch(purpose: str) -> None:
         import torch  # noqa: F401
     except ImportError as error:
         raise MissingExtraError("torch", "neural", purpose) from error
+
+
+def on_device(module: Any, device: str) -> Any:
+    """A module in evaluation mode where it is to compute.
+
+    Raises:
+        ConfigurationError: torch cannot use the device.
+    """
+    try:
+        return module.to(device).eval()
+    except (AssertionError, RuntimeError, TypeError) as error:  # no such device, here or at all
+        raise ConfigurationError(
+            f"torch cannot use the device {device!r}: {reason(error)}"
+        ) from error
 
 
 def reason(error: Exception) -> str:

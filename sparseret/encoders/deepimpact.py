@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from sparseret import vectors
 from sparseret.documents import Document
-from sparseret.encoders.checkpoints import load_checkpoint, load_linear, save_checkpoint
+from sparseret.encoders.checkpoints import load_checkpoint, load_linear, on_device, save_checkpoint
 from sparseret.encoders.impact_encoder import Expansion, ImpactEncoder, pool_positions
 from sparseret.encoders.reading import Reading, States, special_tokens, token_states
 from sparseret.encoders.splade_model import Long
@@ -213,7 +213,7 @@ class DeepImpactEncoder(ImpactEncoder):
     def model(self) -> DeepImpactModel:
         """The checkpoint, read when it is first needed."""
         model = DeepImpactModel.load(self.folder, stop_words=self.settings["stop_words"])
-        model.module.to(self.device).eval()
+        on_device(model.module, self.device)
         return model
 
     @property

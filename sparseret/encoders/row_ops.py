@@ -109,8 +109,12 @@ def join_rows(rows: Rows, owners: NDArray[np.int64], n: int, how: Literal["max",
         n: number of joint rows; those that own none are empty.
         how: "max" or "sum".
     """
-    if len(owners) == n and (np.bincount(owners, minlength=n) == 1).all():
-        return take_rows(rows, np.argsort(owners))
+    if (np.bincount(owners, minlength=n) <= 1).all():  # nothing to join, only to put in order
+        order = np.argsort(owners)
+        taken = take_rows(rows, order)
+        sizes = np.zeros(n, np.int64)
+        sizes[owners[order]] = np.diff(taken.indptr)
+        return taken._replace(indptr=np.concatenate(([0], np.cumsum(sizes))))
     owner = np.repeat(owners, np.diff(rows.indptr))
     order = np.lexsort((rows.columns, owner))
     owner, columns, values = owner[order], rows.columns[order], rows.values[order]

@@ -28,6 +28,7 @@ import numpy as np
 from sparseret.encoders.checkpoints import (
     load_checkpoint,
     load_linear,
+    on_device,
     save_checkpoint,
 )
 from sparseret.encoders.model_folder import read_json
@@ -231,7 +232,7 @@ class UhdEncoder(NeuralEncoder):
     def model(self) -> UhdModel:
         """The model, read when it is first needed."""
         model = UhdModel.load(self.folder)
-        model.module.to(self.device).eval()
+        on_device(model.module, self.device)
         return model
 
     @property

@@ -26,6 +26,7 @@ from sparseret.encoders.checkpoints import (
     Checkpoint,
     load_checkpoint,
     load_linear,
+    on_device,
     save_checkpoint,
 )
 from sparseret.encoders.impact_encoder import ImpactEncoder, pool_positions
@@ -125,7 +126,7 @@ class UniCoilEncoder(ImpactEncoder):
     def model(self) -> UniCoilModel:
         """The checkpoint, read when it is first needed."""
         model = UniCoilModel.load(self.folder)
-        model.module.to(self.device).eval()
+        on_device(model.module, self.device)
         return model
 
     @property
