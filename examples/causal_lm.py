@@ -25,7 +25,7 @@ def main() -> None:
         else:
             folder = new_causal_lm(temporary, TEXTS, vocabulary=400, hidden=64, layers=1)
         encoder = CausalSpladeEncoder(folder, top_k=8)
-        reading = encoder.read(TEXTS[1:], query=False)[0]
+        [[reading]] = encoder.read(TEXTS[1:2], query=False)
         print(f"the model reads: {encoder.tokenizer.decode(reading.ids).strip()}")
         for text, row in zip(TEXTS, encoder.encode_documents(TEXTS), strict=True):
             heaviest = sorted(zip(row.data, row.indices, strict=True), reverse=True)
