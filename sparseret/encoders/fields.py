@@ -13,7 +13,7 @@ from sparseret.encoders.row_ops import join_rows
 from sparseret.errors import ConfigurationError, VectorError
 from sparseret.kernels import Rows
 
-__all__ = ["describe_fields", "document_texts", "encode_fields", "read_fields"]
+__all__ = ["describe_fields", "encode_fields", "read_fields", "whole_text"]
 
 
 def read_fields(fields: Mapping[str, float] | None) -> dict[str, float]:
@@ -44,17 +44,8 @@ def describe_fields(fields: Mapping[str, float]) -> list[str]:
     return [f"{name}×{weight:g}" for name, weight in fields.items()]
 
 
-def document_texts(documents: Sequence[Document | str], fields: Mapping[str, float]) -> list[str]:
-    """The texts that an encoder reads, document by document, shape (n · max(1, fields),).
-
-    Each field by itself, in the order of ``fields``; where there are none, title and text as one
-    string.
-
-    Raises:
-        VectorError: the metadata hold something else than a string.
-    """
-    if fields:
-        return [_field_text(document, name) for document in documents for name in fields]
+def whole_text(documents: Sequence[Document | str]) -> list[str]:
+    """Title and text of each document as one string."""
     return [document if isinstance(document, str) else document.content for document in documents]
 
 
@@ -75,9 +66,9 @@ def encode_fields(
     Raises:
         VectorError: the metadata hold something else than a string.
     """
-    rows = encode(document_texts(documents, fields))
     if not fields:
-        return rows
+        return encode(whole_text(documents))
+    rows = encode([_field_text(document, name) for document in documents for name in fields])
     places = np.arange(len(rows.indptr) - 1)
     weights = np.array(list(fields.values()), dtype=np.float32)
     scaled = rows.values * np.repeat(weights[places % len(fields)], np.diff(rows.indptr))
