@@ -22,6 +22,7 @@ from sparseret.encoders.autoencoder_steps import (
     geometric_median,
     zipf_quotas,
 )
+from sparseret.encoders.autoencoder_usage import LatentUsage
 from sparseret.encoders.checkpoints import require_torch
 from sparseret.encoders.sparse_autoencoder import AutoencoderWeights, SparseAutoencoder
 from sparseret.errors import ConfigurationError
@@ -35,8 +36,6 @@ __all__ = ["AutoencoderTrainer", "Progress"]
 
 _SAMPLE = 2**14
 """Vectors that the median and the scale are taken of."""
-_USAGE_DECAY = 0.99
-"""Of the moving averages of thresholds and of how often a latent is chosen."""
 
 
 class Progress(NamedTuple):
@@ -63,12 +62,7 @@ class _State:
     pre_bias: Tensor
     latent_bias: Tensor
     optimizer: Any
-    idle: Tensor
-    """Vectors seen since each latent was chosen."""
-    usage: Tensor
-    """Moving average of how often each latent is chosen in a batch."""
-    thresholds: Tensor
-    """Moving average of the least activation that was chosen, of each latent."""
+    usage: LatentUsage
     average: dict[str, Tensor]
     step: int = 0
 
@@ -214,21 +208,17 @@ class AutoencoderTrainer:
         state = self._state
         if state is None:
             raise ConfigurationError("the autoencoder has learned nothing: call fit(X) first")
-        found = state.average or self._weights(state)
-        arrays = {name: array.detach().cpu().numpy().copy() for name, array in found.items()}
+        weights = state.average or self._weights(state)
+        arrays = {name: array.detach().cpu().numpy().copy() for name, array in weights.items()}
         if self.recipe.choice != "token":
-            arrays["thresholds"] = self._thresholds(state).cpu().numpy().copy()
+            found = state.usage.thresholds_of_all(self.recipe.choice)
+            arrays["thresholds"] = found.cpu().numpy().copy()
         return SparseAutoencoder(
             AutoencoderWeights(**arrays),
             self.k,
             activation=self.recipe.activation,
             normalize=self.normalize,
         )
-
-    def _thresholds(self, state: _State) -> Tensor:
-        if self.recipe.choice == "mutual":  # one for all latents
-            return state.thresholds[:1].expand(len(state.thresholds)).clamp(min=0)
-        return state.thresholds.clamp(min=0)
 
     # --- a step -----------------------------------------------------------------------------
 
@@ -262,11 +252,8 @@ class AutoencoderTrainer:
         learned = [p for p in (encoder, decoder, pre_bias, latent_bias) if p is not None]
         # Gao et al., appendix A: so small an epsilon, as gradients of rare latents are small.
         optimizer = torch.optim.Adam(learned, lr=self.learning_rate, eps=6.25e-10)
-        zeros = torch.zeros(dim, device=self.device)
-        self._state = _State(
-            encoder, decoder, pre_bias, latent_bias, optimizer,
-            zeros.clone(), zeros.clone(), zeros.clone(), {},
-        )  # fmt: skip
+        usage = LatentUsage(dim, self.device)
+        self._state = _State(encoder, decoder, pre_bias, latent_bias, optimizer, usage, {})
 
     def _prepare(self, dense: NDArray[np.float32]) -> NDArray[np.float32]:
         if not self.normalize:
@@ -300,7 +287,7 @@ class AutoencoderTrainer:
             group["lr"] = self.learning_rate * (1 if done is None else min(1.0, 5 * (1 - done)))
         state.optimizer.zero_grad(set_to_none=True)
 
-        loss, reconstruction, chosen = self._loss(state, inputs, positives, gradients, k)
+        loss, reconstruction = self._loss(state, inputs, positives, gradients, k)
         loss.backward()
         if state.decoder is not None:
             _remove_parallel(state.decoder)
@@ -308,14 +295,13 @@ class AutoencoderTrainer:
         with torch.no_grad():
             if state.decoder is not None:
                 state.decoder /= state.decoder.norm(dim=1, keepdim=True).clamp(min=1e-12)
-            self._count(state, chosen)
             self._average(state)
         state.step += 1
-        dead = float((state.idle > self.dead_after).float().mean())
+        dead = float((state.usage.idle > self.dead_after).float().mean())
         self.history.append(Progress(reconstruction, dead))
 
     def _loss(self, state: _State, inputs: Any, positives: Any, gradients: Any, k: int) -> Any:
-        """The loss, the normalised squared error of the k largest, and what was chosen."""
+        """The loss, and the normalised squared error of what was chosen."""
         import torch
 
         recipe = self.recipe
@@ -342,7 +328,7 @@ class AutoencoderTrainer:
         if recipe.wide_weight:
             _, wide = reconstruct(choose_by_token(scores, 4 * k))
             loss = loss + recipe.wide_weight * (centred - wide).square().mean() / variance
-        rested = self._rested(state)
+        rested = state.usage.rested(recipe.auxiliary, self.dead_after, self.batch_size)
         if bool(rested.any()):
             most = self.auxiliary_k or max(1, inputs.shape[1] // 2)
             hidden = affinities.masked_fill(~rested, float("-inf"))
@@ -368,51 +354,16 @@ class AutoencoderTrainer:
             )
         kept = values.detach() > 0 if recipe.activation == "relu" else values.detach() != 0
         used = Chosen(chosen.rows[kept], chosen.columns[kept], chosen.n)
-        self._note_thresholds(state, used, values.detach()[kept])
-        return loss, float(error.detach()), used
+        state.usage.note(used, values.detach()[kept], self.recipe.choice)
+        return loss, float(error.detach())
 
     def _choose(self, state: _State, scores: Tensor, k: int) -> Chosen:
         if self.recipe.choice == "mutual":
             return choose_mutually(scores, k)
         if self.recipe.choice == "feature":
             n = len(scores)
-            return choose_by_feature(scores, zipf_quotas(state.usage, n * k, n))
+            return choose_by_feature(scores, zipf_quotas(state.usage.counts, n * k, n))
         return choose_by_token(scores, k)
-
-    def _rested(self, state: _State) -> Tensor:
-        """Which latents the auxiliary loss is about."""
-        import torch
-
-        if self.recipe.auxiliary == "dead":
-            return state.idle > self.dead_after
-        if self.recipe.auxiliary == "zipf" and state.step > 0:
-            total = max(1, round(float(state.usage.sum())))
-            return state.usage < zipf_quotas(state.usage, total, self.batch_size) - 0.5
-        return torch.zeros_like(state.idle, dtype=torch.bool)
-
-    def _note_thresholds(self, state: _State, used: Chosen, values: Tensor) -> None:
-        """Averages of the least activation chosen in a batch: what a single vector must exceed."""
-        import torch
-
-        if self.recipe.choice == "token" or not len(values):
-            return
-        least = torch.full_like(state.thresholds, float("inf"))
-        if self.recipe.choice == "mutual":
-            least[:] = values.min()
-        else:
-            least.scatter_reduce_(0, used.columns, values, "amin")
-        seen = least.isfinite()
-        first = state.thresholds == 0
-        decayed = _USAGE_DECAY * state.thresholds + (1 - _USAGE_DECAY) * least
-        state.thresholds = torch.where(seen, torch.where(first, least, decayed), state.thresholds)
-
-    def _count(self, state: _State, used: Chosen) -> None:
-        import torch
-
-        counts = torch.bincount(used.columns, minlength=len(state.idle)).float()
-        state.idle = torch.where(counts > 0, 0.0, state.idle + used.n)
-        decay = min(_USAGE_DECAY, state.step / (state.step + 1))
-        state.usage = decay * state.usage + (1 - decay) * counts
 
     def _average(self, state: _State) -> None:
         if not self.recipe.average:
