@@ -20,6 +20,7 @@ from sparseret.encoders.autoencoder_steps import (
     decode,
     densify,
     geometric_median,
+    similarity_loss,
     zipf_quotas,
 )
 from sparseret.encoders.autoencoder_usage import LatentUsage
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
 
 __all__ = ["AutoencoderTrainer", "Progress"]
 
+_TEACHER = 0.05
+"""Temperature of the similarities that codes are to repeat."""
 _SAMPLE = 2**14
 """Vectors that the median and the scale are taken of."""
 
@@ -64,6 +67,8 @@ class _State:
     optimizer: Any
     usage: LatentUsage
     average: dict[str, Tensor]
+    scale: Tensor
+    """Logarithm of the factor of products of codes in the similarity loss."""
     step: int = 0
 
 
@@ -249,11 +254,12 @@ class AutoencoderTrainer:
         encoder = parameter(rows)
         decoder = None if self.recipe.tied else parameter(rows)
         pre_bias, latent_bias = parameter(median), parameter(np.zeros(dim))
-        learned = [p for p in (encoder, decoder, pre_bias, latent_bias) if p is not None]
+        scale = parameter(np.array(np.log(1 / _TEACHER)))
+        learned = [p for p in (encoder, decoder, pre_bias, latent_bias, scale) if p is not None]
         # Gao et al., appendix A: so small an epsilon, as gradients of rare latents are small.
         optimizer = torch.optim.Adam(learned, lr=self.learning_rate, eps=6.25e-10)
         usage = LatentUsage(dim, self.device)
-        self._state = _State(encoder, decoder, pre_bias, latent_bias, optimizer, usage, {})
+        self._state = _State(encoder, decoder, pre_bias, latent_bias, optimizer, usage, {}, scale)
 
     def _prepare(self, dense: NDArray[np.float32]) -> NDArray[np.float32]:
         if not self.normalize:
@@ -339,8 +345,15 @@ class AutoencoderTrainer:
             auxiliary = (target - rest).square().mean() / scale
             if bool(torch.isfinite(auxiliary)):
                 loss = loss + recipe.auxiliary_weight * auxiliary
-        if recipe.contrastive_weight:
+        if not (recipe.contrastive_weight or recipe.similarity_weight):
+            codes = None
+        else:
             codes = densify(values, chosen, len(state.encoder))
+        if recipe.similarity_weight:
+            loss = loss + recipe.similarity_weight * similarity_loss(
+                codes, inputs, state.scale.exp(), _TEACHER
+            )
+        if recipe.contrastive_weight:
             near = codes
             if positives is not None:
                 moved = positives - state.pre_bias
