@@ -29,6 +29,7 @@ from sparseret.kernels.collection import (
     Work,
     search,
 )
+from sparseret.kernels.random_projection import RandomMatrix, random_projection
 from sparseret.kernels.vocabulary_head import PooledRows, VocabularyHead
 
 __all__ = [
@@ -43,6 +44,7 @@ __all__ = [
     "NotCanonicalError",
     "PooledRows",
     "Postings",
+    "RandomMatrix",
     "RankedColumns",
     "Ranking",
     "Rows",
@@ -53,6 +55,7 @@ __all__ = [
     "invert",
     "is_canonical",
     "make_codebook",
+    "random_projection",
     "rank_columns",
     "search",
 ]

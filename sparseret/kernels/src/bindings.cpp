@@ -12,6 +12,7 @@
 
 #include "bind_build.hpp"
 #include "bind_head.hpp"
+#include "bind_projection.hpp"
 #include "bind_search.hpp"
 #include "canonical.hpp"
 #include "codebook.hpp"
@@ -142,6 +143,8 @@ NB_MODULE(_native, m) {
         .def(nb::init<In<float>, In<float>, bool>(), "weight"_a, "bias"_a, "exact"_a)
         .def("pool", &VocabularyHead::pool, "hidden"_a, "offsets"_a, "log_sum"_a, "threshold"_a,
              "n_threads"_a);
+    m.def("random_projection", &random_projection, "indptr"_a, "columns"_a, "values"_a,
+          "n_components"_a, "density"_a, "seed"_a, "is_signed"_a, "scale"_a, "n_threads"_a);
     m.def("rank_columns", &rank_columns, "columns"_a, "values"_a);
     m.def("invert", &invert, "window_bits"_a, "row_ptr"_a, "columns"_a, "values"_a);
     m.def("codebook", &codebook, "row_ptr"_a, "values"_a, "lengths"_a.none(), "limit"_a);
