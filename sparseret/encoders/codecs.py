@@ -24,7 +24,11 @@ from sparseret.protocols import Codec
 
 __all__ = ["CODECS", "CODEC_FILE", "SavedCodec", "check_dense", "load_codec", "write_codec"]
 
-CODECS: Mapping[str, str] = {}
+CODECS: Mapping[str, str] = {
+    "expansion-hashing": "sparseret.encoders.expansion_hashing:ExpansionHashing",
+    "losse": "sparseret.encoders.losse:Losse",
+    "random-projection": "sparseret.encoders.signed_projection:SignedProjection",
+}
 """Built-in codecs: name -> "module:Class"."""
 
 _FORMAT = 1

@@ -1,11 +1,11 @@
 """Sparse-expansion hashing: similar vectors share winners among many sums of a few features.
 
 The circuit by which the fly tells odours apart [1]_: a vector x with d features is centred, spread
-over m >> d units that each add up a random tenth of the features, and the k units that are most
-excited win::
+over m >> d units that each add up a random tenth of the features, and of the excited units
+the k strongest win::
 
     y_u = sum of (x_i - mean(x)) over the features i that unit u samples
-    code = the k largest y, as ones or with their values
+    code = the k largest y above 0, as ones or as they are, with length 1
 
 The sampling matrix is sparse and binary, so the expansion is cheap, and m does not lengthen the
 hash: only winners are stored and matched, in an inverted index.
@@ -20,7 +20,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from sparseret import vectors
 from sparseret.encoders.codecs import SavedCodec, write_codec
@@ -28,7 +28,7 @@ from sparseret.encoders.random_projection import project_dense, read_blocks
 from sparseret.encoders.row_ops import stack_rows
 from sparseret.encoders.winners import keep_winners
 from sparseret.errors import ConfigurationError
-from sparseret.kernels import RandomMatrix
+from sparseret.kernels import RandomMatrix, Rows
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -52,8 +52,7 @@ class ExpansionHashing:
         dim: m, number of units; None for 20 a feature. The paper uses 10 to 40.
         winners: k, units that stay active.
         sampling: probability that a unit samples a feature, above 0 to 1; a tenth in the fly.
-        values: "binary" for ones, or "excitation" for how far a winner's sum exceeds the largest
-            sum that lost.
+        values: "binary" for ones, or "sums" for the winners' y, scaled to a vector of length 1.
         seed: 0 to 2^64 - 1.
 
     Raises:
@@ -67,7 +66,7 @@ class ExpansionHashing:
         dim: int | None = None,
         winners: int = 32,
         sampling: float = 0.1,
-        values: Literal["binary", "excitation"] = "binary",
+        values: Literal["binary", "sums"] = "binary",
         seed: int = 0,
     ) -> None:
         if type(n_features) is not int or n_features < 2:
@@ -77,8 +76,8 @@ class ExpansionHashing:
         self._matrix.check()
         if type(winners) is not int or not 1 <= winners < units:
             raise ConfigurationError(f"winners {winners!r}: must lie in 1..{units - 1}")
-        if values not in ("binary", "excitation"):
-            raise ConfigurationError(f'values {values!r}: choose "binary" or "excitation"')
+        if values not in ("binary", "sums"):
+            raise ConfigurationError(f'values {values!r}: choose "binary" or "sums"')
         self.n_features = n_features
         self.winners = winners
         self.values = values
@@ -109,7 +108,7 @@ class ExpansionHashing:
         return self._saved.space
 
     def transform(self, X: ArrayLike, *, show_progress: bool = False) -> csr_array:  # noqa: N803
-        """Codes, float32, shape (n, dim), ``winners`` values a row.
+        """Codes, float32, shape (n, dim), ``winners`` values a row; fewer if fewer are above 0.
 
         A vector whose features are all equal excites nothing, and its code is empty. Of equal sums
         those of the smaller units win.
@@ -122,15 +121,18 @@ class ExpansionHashing:
         for block in read_blocks(X, self.n_features, rows=size, show_progress=show_progress):
             mean = block.mean(axis=1, dtype=np.float64, keepdims=True)
             sums = project_dense((block - mean).astype(np.float32), self._matrix)
-            even = (block == block[:, :1]).all(axis=1)
-            if self.values == "binary":
-                kept = np.broadcast_to(~even[:, None], sums.shape).astype(np.float32)
-            else:
-                lost = np.partition(sums, self.dim - self.winners - 1, axis=1)
-                kept = sums - lost[:, self.dim - self.winners - 1, None]
-                kept[even] = 0
-            codes.append(keep_winners(sums, self.winners, kept))
+            sums[(block == block[:, :1]).all(axis=1)] = 0  # and not the mean's rounding
+            rows = keep_winners(np.maximum(sums, 0), self.winners)
+            codes.append(rows._replace(values=self._weigh(rows)))
         return vectors.from_arrays(*stack_rows(codes), self.dim)
+
+    def _weigh(self, rows: Rows) -> NDArray[np.float32]:
+        if self.values == "binary":
+            return np.ones_like(rows.values)
+        row_of = np.repeat(np.arange(len(rows.indptr) - 1), np.diff(rows.indptr))
+        squares = np.bincount(row_of, np.square(rows.values.astype(np.float64)))
+        scaled: NDArray[np.float32] = (rows.values / np.sqrt(squares)[row_of]).astype(np.float32)
+        return scaled
 
     def save(self, path: str | Path) -> None:
         """Write the settings to a folder; there is nothing else to keep."""

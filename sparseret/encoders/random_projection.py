@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -28,9 +28,6 @@ from sparseret.encoders.codecs import check_dense
 from sparseret.errors import ConfigurationError, VectorError
 from sparseret.kernels import RandomMatrix
 from sparseret.progress import progress_bar
-
-if TYPE_CHECKING:
-    from scipy.sparse import csr_array
 
 __all__ = ["SparseRandomProjection", "project_dense"]
 
@@ -103,7 +100,11 @@ class SparseRandomProjection:
         return self
 
     def transform(
-        self, X: Any, *, threads: int = 1, show_progress: bool = False  # noqa: N803
+        self,
+        X: Any,  # noqa: N803
+        *,
+        threads: int = 1,
+        show_progress: bool = False,
     ) -> NDArray[np.float32]:
         """Projections, float32, shape (n, n_components).
 
@@ -180,7 +181,11 @@ def project_dense(
 
 
 def read_blocks(
-    X: Any, n_features: int, *, rows: int | None = None, show_progress: bool = False  # noqa: N803
+    X: Any,  # noqa: N803
+    n_features: int,
+    *,
+    rows: int | None = None,
+    show_progress: bool = False,
 ) -> Iterator[NDArray[np.float32]]:
     """Dense vectors in checked blocks of rows; memory-mapped ones are read as they are needed.
 

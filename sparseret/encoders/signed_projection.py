@@ -28,9 +28,8 @@ _BLOCK_VALUES = 2**22
 class SignedProjection:
     """The ``active`` components of largest magnitude of a projection, with their signs and values.
 
-    With y = :class:`SparseRandomProjection` of x, the code keeps the y_c of largest \\|y_c\\|; of equal
-    ones those with the smaller c. The dot product of a full y with a code estimates that of the
-    vectors, from the part of y that matters most.
+    With y the projection of x by :class:`SparseRandomProjection`, the code keeps the y_c of largest
+    magnitude; of equal ones those with the smaller c.
 
     Args:
         n_features: width of the dense vectors.
