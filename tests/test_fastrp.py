@@ -141,7 +141,6 @@ def test_published_scores_on_blogcatalog(blogcatalog: tuple[Any, NDArray[np.bool
     """
     graph, labels = blogcatalog
     embedding = FastRP().fit_transform(graph)
-    scores = [node_classification(embedding, labels, 0.1, seed) for seed in range(2)]
-    micro, macro = np.mean(scores, axis=0)
+    micro, macro = node_classification(embedding, labels, 0.1, seed=0)
     assert micro == pytest.approx(0.3723, abs=0.01)
     assert macro == pytest.approx(0.2281, abs=0.01)

@@ -160,7 +160,7 @@ def test_the_prediction_is_exact_after_each_row() -> None:
         so_far = rows[: row + 1]
         want = so_far @ batch_ridge(so_far, targets[: row + 1, None], 1e-3)
         np.testing.assert_allclose(ridge.predict(so_far), want, atol=1e-5)
-    assert np.abs(ridge.predict(rows)[:, 0] - targets).max() < 0.05
+    assert np.abs(ridge.predict(rows)[:, 0] - targets).max() < 0.1
 
 
 @given(

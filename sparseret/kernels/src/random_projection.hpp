@@ -1,17 +1,8 @@
 // Products of sparse rows with a random matrix of -1, 0 and 1 that is never stored.
 //
-// The matrix is cut into panels of 256 components. What a feature has in a panel is made when it is
-// needed, from the seed and the place alone, as four masks of 64 bits: 33 random words belong to each
-// mask. Bit i of the first 32 words are the binary digits, highest first, of a number U between 0 and
-// 1; bit i of the last one is a sign. The entry is not zero where U is less than the density. Digits
-// are compared until all are decided, which takes about 9 words a mask, not 32.
-//
-// A row of a panel is one cache line of 16 words of 32 bits: entry 16 j + l has the bits 2 j (it is
-// not zero) and 2 j + 1 (it is negative) of word l. The bits of the masks are assigned to entries so
-// that no bit must move far: bit i of mask b belongs to the entry with
-// l = 4 b + 2 (i mod 2) + i / 32 and j = (i mod 32) / 2.
-//
-// A call keeps the rows that it has made in a cache of bounded size.
+// All functions here add up the product of a row with a panel of the matrix value by value, in
+// float32. An entry that is zero adds nothing, or +0.0, which is the same: no sum is ever -0.0. So
+// they all give the same.
 #pragma once
 
 #include <algorithm>
@@ -19,122 +10,12 @@
 #include <bit>
 #include <cstddef>
 #include <cstdint>
-#include <memory>
-#include <vector>
 
 #include "parallel.hpp"
+#include "random_matrix.hpp"
 #include "scan.hpp"
 
 namespace sparseret {
-
-inline constexpr std::size_t kPanel = 256, kMasks = 4, kLanes = 16;
-inline constexpr unsigned kDigits = 32;
-
-struct RandomMatrix {
-    std::uint64_t seed;
-    std::uint64_t density;  // times 2^32: 1 to 2^32
-    std::size_t n_components;
-    bool is_signed;  // or else no entry is negative
-};
-
-// The output function of SplitMix64 (Steele, Lea, Flood: Fast splittable pseudorandom number
-// generators, OOPSLA 2014).
-inline std::uint64_t mixed(std::uint64_t x) {
-    x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
-    x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
-    return x ^ (x >> 31);
-}
-
-struct alignas(64) PanelRow {
-    std::array<std::uint32_t, kLanes> words;
-};
-
-// Rows of one panel of the matrix.
-class PanelRows {
-  public:
-    // `most` is how many different features there may be.
-    PanelRows(const RandomMatrix& matrix, std::size_t panel, std::size_t most)
-        : density_(matrix.density),
-          is_signed_(matrix.is_signed),
-          key_(mixed(matrix.seed)),
-          panel_(panel),
-          tags_(std::bit_ceil(std::clamp<std::size_t>(most, 1, kSlots)), kNone),
-          rows_(new PanelRow[tags_.size()]) {}
-
-    const PanelRow& operator[](std::int32_t feature) {
-        const std::size_t at = slot(feature);
-        if (tags_[at] != feature) {
-            fill(rows_[at], feature);
-            tags_[at] = feature;
-        }
-        return rows_[at];
-    }
-
-    void expect(std::int32_t feature) const {
-#if defined(__GNUC__) || defined(__clang__)
-        __builtin_prefetch(&tags_[slot(feature)]);
-        __builtin_prefetch(&rows_[slot(feature)]);
-#else
-        static_cast<void>(feature);
-#endif
-    }
-
-  private:
-    static constexpr std::size_t kSlots = std::size_t{1} << 18;  // 16 MiB of rows
-    static constexpr std::int32_t kNone = -1;
-    static constexpr std::uint64_t kStep = 0x9e3779b97f4a7c15u;
-    static constexpr std::uint64_t kEven = 0x5555555555555555u;
-
-    std::size_t slot(std::int32_t feature) const {
-        return static_cast<std::size_t>(feature) & (tags_.size() - 1);
-    }
-
-    // Kept out of the loops over values, which need all registers.
-#if defined(__GNUC__) || defined(__clang__)
-    __attribute__((noinline))
-#endif
-    void fill(PanelRow& row, std::int32_t feature) const {
-        std::array<std::uint64_t, kMasks> state, entries{}, equal;
-        for (std::size_t b = 0; b < kMasks; ++b)
-            state[b] = key_ + kStep * ((static_cast<std::uint64_t>(feature) << 32) |
-                                       (static_cast<std::uint64_t>(panel_ * kMasks + b) << 6));
-        const auto signs_at = state;
-        equal.fill(~std::uint64_t{0});
-        if (density_ >> kDigits) {
-            entries = equal;
-        } else {
-            std::uint64_t undecided = 1;
-            for (unsigned digit = kDigits; undecided && digit--;) {
-                const std::uint64_t one = 0 - ((density_ >> digit) & 1);  // all bits, or none
-                undecided = 0;
-                for (std::size_t b = 0; b < kMasks; ++b) {
-                    const std::uint64_t drawn = mixed(state[b]);
-                    state[b] += kStep;
-                    entries[b] |= equal[b] & ~drawn & one;
-                    equal[b] &= ~(drawn ^ one);
-                    undecided |= equal[b];
-                }
-            }
-        }
-        for (std::size_t b = 0; b < kMasks; ++b) {
-            const std::uint64_t signs =
-                is_signed_ ? mixed(signs_at[b] + kStep * kDigits) & entries[b] : 0;
-            const std::uint64_t even = (entries[b] & kEven) | ((signs & kEven) << 1);
-            const std::uint64_t odd = ((entries[b] >> 1) & kEven) | (signs & ~kEven);
-            row.words[4 * b] = static_cast<std::uint32_t>(even);
-            row.words[4 * b + 1] = static_cast<std::uint32_t>(even >> 32);
-            row.words[4 * b + 2] = static_cast<std::uint32_t>(odd);
-            row.words[4 * b + 3] = static_cast<std::uint32_t>(odd >> 32);
-        }
-    }
-
-    std::uint64_t density_;
-    bool is_signed_;
-    std::uint64_t key_;
-    std::size_t panel_;
-    std::vector<std::int32_t> tags_;
-    std::unique_ptr<PanelRow[]> rows_;
-};
 
 // One sparse row; columns are not negative.
 struct SparseRow {
@@ -146,24 +27,96 @@ struct SparseRow {
     std::int32_t ahead(std::size_t i) const { return columns[std::min(i + kAhead, size - 1)]; }
 };
 
-// The functions below add up the product of a row with the first 16 * `Groups` entries of a panel,
-// value by value, and an entry that is zero adds +0.0: no sum is ever -0.0, so that changes nothing,
-// and all of them give the same.
+inline float with_sign(float value, std::uint32_t sign) {
+    return std::bit_cast<float>(std::bit_cast<std::uint32_t>(value) ^ sign);
+}
+
+// A panel with many entries that are not zero, in one cache line: entry 16 j + l has the bits 2 j (it
+// is not zero) and 2 j + 1 (it is negative) of word l.
+struct alignas(64) PackedRow {
+    std::array<std::uint32_t, kLanes> words;
+
+    void store(const EntryMasks& entries) {
+        constexpr std::uint64_t kEven = 0x5555555555555555u;
+        for (std::size_t b = 0; b < kMasks; ++b) {
+            const std::uint64_t nonzero = entries.nonzero[b], negative = entries.negative[b];
+            const std::uint64_t even = (nonzero & kEven) | ((negative & kEven) << 1);
+            const std::uint64_t odd = ((nonzero >> 1) & kEven) | (negative & ~kEven);
+            words[4 * b] = static_cast<std::uint32_t>(even);
+            words[4 * b + 1] = static_cast<std::uint32_t>(even >> 32);
+            words[4 * b + 2] = static_cast<std::uint32_t>(odd);
+            words[4 * b + 3] = static_cast<std::uint32_t>(odd >> 32);
+        }
+    }
+};
+
+// A panel with few: up to 8 components, with the sign as the highest bit. They are filled up to 4 or 8
+// with places behind the sums, so that the usual row is added without a branch that nobody can predict.
+struct alignas(16) ListedRow {
+    static constexpr std::size_t kAtOnce = 4, kRoom = 2 * kAtOnce;
+    static constexpr std::uint16_t kNegative = 0x8000, kComponent = 0x01ff;
+    // In the first entry: all 8 places are taken; there are more than 8, which are made anew.
+    static constexpr std::uint16_t kLong = 0x4000, kTooMany = 0x2000;
+    std::array<std::uint16_t, kRoom> entries;
+
+    void store(const EntryMasks& masks) {
+        for (std::size_t i = 0; i < kRoom; ++i)
+            entries[i] = static_cast<std::uint16_t>(kPanel + i % kAtOnce);
+        std::size_t n = 0;
+        masks.each([&](std::size_t component, bool negative) {
+            if (n < kRoom)
+                entries[n] = static_cast<std::uint16_t>(component | (negative ? kNegative : 0u));
+            ++n;
+        });
+        if (n > kRoom)
+            entries[0] = kTooMany;
+        else if (n > kAtOnce)
+            entries[0] |= kLong;
+    }
+};
+
+// Where the sums of a panel stand, and behind them what entries add that are none.
+using Sums = std::array<float, kPanel + ListedRow::kAtOnce>;
+
+inline void add_listed(const std::uint16_t* entries, float value, Sums& sums) {
+    for (std::size_t j = 0; j < ListedRow::kAtOnce; ++j) {
+        const std::uint32_t entry = entries[j];
+        sums[entry & ListedRow::kComponent] +=
+            with_sign(value, (entry & ListedRow::kNegative) << 16);
+    }
+}
+
+inline void project_listed(const SparseRow& row, PanelRows<ListedRow>& rows, Sums& sums) {
+    sums.fill(0.0f);
+    for (std::size_t i = 0; i < row.size; ++i) {
+        rows.expect(row.ahead(i));
+        const ListedRow& listed = rows[row.columns[i]];
+        const float value = row.values[i];
+        if (listed.entries[0] & ListedRow::kTooMany) {
+            rows.masks(row.columns[i]).each([&](std::size_t component, bool negative) {
+                sums[component] += negative ? -value : value;
+            });
+            continue;
+        }
+        add_listed(listed.entries.data(), value, sums);
+        if (listed.entries[0] & ListedRow::kLong)
+            add_listed(listed.entries.data() + ListedRow::kAtOnce, value, sums);
+    }
+}
 
 template <std::size_t Groups>
-void project_scalar(const SparseRow& row, PanelRows& rows, float* sums) {
-    constexpr auto kWanted = static_cast<std::uint32_t>(0x55555555u & ((std::uint64_t{1} << 2 * Groups) - 1));
+void project_scalar(const SparseRow& row, PanelRows<PackedRow>& rows, float* sums) {
+    constexpr auto kWanted =
+        static_cast<std::uint32_t>(0x55555555u & ((std::uint64_t{1} << 2 * Groups) - 1));
     std::fill_n(sums, Groups * kLanes, 0.0f);
     for (std::size_t i = 0; i < row.size; ++i) {
-        const PanelRow& entries = rows[row.columns[i]];
-        const auto value = std::bit_cast<std::uint32_t>(row.values[i]);
+        const PackedRow& entries = rows[row.columns[i]];
+        const float value = row.values[i];
         for (std::size_t l = 0; l < kLanes; ++l) {
             const std::uint32_t word = entries.words[l];
             for (std::uint32_t left = word & kWanted; left; left &= left - 1) {
-                const int at = std::countr_zero(left);
-                const std::uint32_t sign = (word >> at & 2) << 30;
-                sums[kLanes / 2 * static_cast<std::size_t>(at) + l] +=
-                    std::bit_cast<float>(value ^ sign);
+                const auto at = static_cast<std::size_t>(std::countr_zero(left));
+                sums[kLanes / 2 * at + l] += with_sign(value, (word >> at & 2) << 30);
             }
         }
     }
@@ -174,7 +127,7 @@ void project_scalar(const SparseRow& row, PanelRows& rows, float* sums) {
 // or four bits of a lane: the table repeats, so that the bits of the next entry do not matter.
 
 template <std::size_t Groups>
-__attribute__((target("avx2"))) void project_avx2(const SparseRow& row, PanelRows& rows,
+__attribute__((target("avx2"))) void project_avx2(const SparseRow& row, PanelRows<PackedRow>& rows,
                                                   float* sums) {
     constexpr std::size_t kHeld = std::min<std::size_t>(Groups, 8);  // sums in registers
     const __m256 keep =
@@ -186,7 +139,7 @@ __attribute__((target("avx2"))) void project_avx2(const SparseRow& row, PanelRow
             for (std::size_t j = 0; j < kHeld; ++j) sum[j] = _mm256_setzero_ps();
             for (std::size_t i = 0; i < row.size; ++i) {
                 rows.expect(row.ahead(i));
-                const PanelRow& entries = rows[row.columns[i]];
+                const PackedRow& entries = rows[row.columns[i]];
                 const __m256 value = _mm256_set1_ps(row.values[i]);
                 const __m256 table = _mm256_and_ps(_mm256_xor_ps(value, negate), keep);
                 __m256i word = _mm256_load_si256(
@@ -202,8 +155,13 @@ __attribute__((target("avx2"))) void project_avx2(const SparseRow& row, PanelRow
         }
 }
 
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic push  // GCC 12 takes what its intrinsics leave undefined for a mistake
+#pragma GCC diagnostic ignored "-Wuninitialized"
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#endif
 template <std::size_t Groups>
-__attribute__((target("avx512f"))) void project_avx512(const SparseRow& row, PanelRows& rows,
+__attribute__((target("avx512f"))) void project_avx512(const SparseRow& row, PanelRows<PackedRow>& rows,
                                                        float* sums) {
     // One table for the lower two of four bits, one for the upper two: a shift serves two entries.
     constexpr __mmask16 kLower = 0b1010101010101010, kLowerMinus = 0b1000100010001000;
@@ -212,7 +170,7 @@ __attribute__((target("avx512f"))) void project_avx512(const SparseRow& row, Pan
     for (std::size_t j = 0; j < Groups; ++j) sum[j] = _mm512_setzero_ps();
     for (std::size_t i = 0; i < row.size; ++i) {
         rows.expect(row.ahead(i));
-        const PanelRow& entries = rows[row.columns[i]];
+        const PackedRow& entries = rows[row.columns[i]];
         const __m512 value = _mm512_set1_ps(row.values[i]);
         const __m512 minus = _mm512_set1_ps(-row.values[i]);
         const __m512 lower =
@@ -228,10 +186,13 @@ __attribute__((target("avx512f"))) void project_avx512(const SparseRow& row, Pan
     }
     for (std::size_t j = 0; j < Groups; ++j) _mm512_storeu_ps(sums + kLanes * j, sum[j]);
 }
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic pop
+#endif
 #endif
 
 template <std::size_t Groups>
-void project_row(const SparseRow& row, PanelRows& rows, float* sums) {
+void project_packed(const SparseRow& row, PanelRows<PackedRow>& rows, float* sums) {
 #ifdef SPARSERET_X86
     switch (active_isa()) {
         case Isa::avx512: return project_avx512<Groups>(row, rows, sums);
@@ -242,34 +203,64 @@ void project_row(const SparseRow& row, PanelRows& rows, float* sums) {
     project_scalar<Groups>(row, rows, sums);
 }
 
+// Rows `begin` to `end` - 1 of a CSR matrix and its product.
+struct RowsOfProduct {
+    const std::int64_t* indptr;
+    const std::int32_t* columns;
+    const float* values;
+    std::size_t begin, end;
+    float scale;
+    float* out;  // (rows, n_components)
+};
+
+template <class Row, class Project>
+void project_panel(const RowsOfProduct& part, const RandomMatrix& matrix, std::size_t panel,
+                   Project&& project) {
+    const std::int64_t* indptr = part.indptr;
+    PanelRows<Row> rows(matrix, panel,
+                        static_cast<std::size_t>(indptr[part.end] - indptr[part.begin]));
+    const std::size_t first = panel * kPanel;
+    const std::size_t width = std::min(kPanel, matrix.n_components - first);
+    alignas(64) Sums sums;
+    for (std::size_t r = part.begin; r < part.end; ++r) {
+        const SparseRow row{part.columns + indptr[r], part.values + indptr[r],
+                            static_cast<std::size_t>(indptr[r + 1] - indptr[r])};
+        project(row, rows, sums);
+        float* target = part.out + r * matrix.n_components + first;
+        for (std::size_t c = 0; c < width; ++c) target[c] = sums[c] * part.scale;
+    }
+}
+
 // out[r, c] = scale * sum of values[i] * entry(columns[i], c) over the values i of row r, in their
 // order, in float32. Offsets and columns are checked.
 inline void project_rows(const std::int64_t* indptr, const std::int32_t* columns,
                          const float* values, std::size_t n_rows, const RandomMatrix& matrix,
                          float scale, std::size_t n_threads, float* out) {
+    // Up to two entries of a panel on average; beyond, packed rows are faster.
+    constexpr std::uint64_t kListed = (std::uint64_t{1} << kDigits) / (kPanel / 2);
     const std::size_t n_panels = (matrix.n_components + kPanel - 1) / kPanel;
     // Each part makes the matrix anew, so there are no more of them than are worked on at a time.
-    const std::size_t n_parts = std::clamp<std::size_t>(n_threads, 1, std::max<std::size_t>(n_rows, 1));
+    const std::size_t n_parts =
+        std::clamp<std::size_t>(n_threads, 1, std::max<std::size_t>(n_rows, 1));
     parallel_for(n_panels * n_parts, n_threads, [&](std::size_t item) {
-        const std::size_t panel = item / n_parts, part = item % n_parts;
-        const std::size_t begin = n_rows * part / n_parts, end = n_rows * (part + 1) / n_parts;
-        if (begin == end) return;
-        const std::size_t first = panel * kPanel;
-        const std::size_t width = std::min(kPanel, matrix.n_components - first);
-        PanelRows rows(matrix, panel, static_cast<std::size_t>(indptr[end] - indptr[begin]));
-        alignas(64) float sums[kPanel];
-        for (std::size_t r = begin; r < end; ++r) {
-            const SparseRow row{columns + indptr[r], values + indptr[r],
-                                static_cast<std::size_t>(indptr[r + 1] - indptr[r])};
-            if (width > 128)
-                project_row<16>(row, rows, sums);
-            else if (width > 64)
-                project_row<8>(row, rows, sums);
-            else
-                project_row<4>(row, rows, sums);
-            float* target = out + r * matrix.n_components + first;
-            for (std::size_t c = 0; c < width; ++c) target[c] = sums[c] * scale;
-        }
+        const std::size_t panel = item / n_parts, i = item % n_parts;
+        const RowsOfProduct part{indptr, columns, values, n_rows * i / n_parts,
+                                 n_rows * (i + 1) / n_parts, scale, out};
+        if (part.begin == part.end) return;
+        const auto packed = [&](auto project) {
+            project_panel<PackedRow>(part, matrix, panel,
+                                     [&](const SparseRow& row, PanelRows<PackedRow>& rows,
+                                         Sums& sums) { project(row, rows, sums.data()); });
+        };
+        const std::size_t width = matrix.n_components - panel * kPanel;
+        if (matrix.density <= kListed)
+            project_panel<ListedRow>(part, matrix, panel, project_listed);
+        else if (width > 128)
+            packed(project_packed<16>);
+        else if (width > 64)
+            packed(project_packed<8>);
+        else
+            packed(project_packed<4>);
     });
 }
 
