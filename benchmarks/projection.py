@@ -53,7 +53,7 @@ class ProjectionReport:
 
     environment: Environment
     corpus: str
-    rows: int
+    texts: int
     features: int
     values: int
     projections: list[Projection]
@@ -157,7 +157,7 @@ def markdown(report: ProjectionReport) -> str:
     lines = [
         *environment_lines(report.environment),
         "",
-        f"BM25 vectors of {report.corpus}, {report.rows:,} rows of {report.features:,} features, "
+        f"BM25 vectors of {report.corpus}, {report.texts:,} rows of {report.features:,} features, "
         f"{report.values:,} values, to {report.projections[0].components} components, one thread. "
         "scikit-learn multiplies with a matrix that it has made and stored before, sparseret makes "
         'its own in this time; "times sparseret" is the median of the ratios of paired rounds.',
