@@ -173,7 +173,7 @@ def test_distances_of_texts_are_kept(texts: Any, density: Any) -> None:
         ratios.append(np.square(projected[i] - projected[j]).sum(axis=1) / squared)
     # All pairs see the same matrix: what is independent is the mean over them for each seed.
     means = np.mean(ratios, axis=1)
-    assert abs(means.mean() - 1) < 4 * means.std() / np.sqrt(len(means)) < 0.04
+    assert abs(means.mean() - 1) < 4 * means.std() / np.sqrt(len(means)) < 0.06
     p = projection.matrix.exact_density
     fourth = (difference**4).sum(axis=1) / squared**2
     standard = (np.array(ratios) - 1) / np.sqrt((2 + (1 / p - 3) * fourth) / k)

@@ -13,7 +13,6 @@ from sparseret.kernels import _native
 __all__ = ["RandomMatrix", "random_projection"]
 
 _UNITS = 2**32
-_LIMIT = 1e20
 
 
 class RandomMatrix(NamedTuple):
@@ -86,14 +85,11 @@ def random_projection(
         VectorError: arrays that are no CSR rows, or values that are not finite or exceed 1e20.
     """
     matrix.check()
-    # NaN is neither.
-    if values.size and not (values.min() >= -_LIMIT and values.max() <= _LIMIT):
-        raise VectorError(f"values must be finite, and at most {_LIMIT:.0e} in magnitude")
     try:
         flat: NDArray[Any] = _native.random_projection(
             indptr, columns, values, matrix.n_components, matrix.units, matrix.seed,
             matrix.signed, scale, max(1, threads),
         )  # fmt: skip
     except ValueError as error:
-        raise VectorError(f"no rows of a CSR matrix: {error}") from error
+        raise VectorError(f"rows that cannot be projected: {error}") from error
     return flat.reshape(len(indptr) - 1, matrix.n_components)

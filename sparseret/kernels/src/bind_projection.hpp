@@ -4,6 +4,9 @@
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
 
+#include <algorithm>
+#include <bit>
+
 #include "bind_arrays.hpp"
 #include "random_projection.hpp"
 
@@ -20,16 +23,23 @@ inline Out<float> random_projection(In<std::int64_t> indptr, In<std::int32_t> co
     require(columns.size() == values.size(), "columns and values differ in length");
     require_offsets(indptr, columns.size());
     const std::int32_t* features = columns.data();
+    const float* data = values.data();
     std::int32_t all = 0;  // negative if one of them is
-    for (std::size_t i = 0, n = columns.size(); i < n; ++i) all |= features[i];
+    std::uint32_t largest = 0;  // of the bits without the sign, which order magnitudes, NaN last
+    for (std::size_t i = 0, n = columns.size(); i < n; ++i) {
+        all |= features[i];
+        largest = std::max(largest, std::bit_cast<std::uint32_t>(data[i]) & 0x7fffffffu);
+    }
     require(all >= 0, "columns must not be negative");
+    require(largest <= std::bit_cast<std::uint32_t>(1e20f),
+            "values must be finite, and at most 1e20 in magnitude");
     const std::size_t n_rows = indptr.size() - 1;
     require(n_rows <= (std::size_t{1} << 60) / n_components, "the result is too large");
     auto out = allocate<float>(n_rows * n_components);
-    float* data = out.data();
+    float* product = out.data();
     nb::gil_scoped_release unlocked;
-    sparseret::project_rows(indptr.data(), columns.data(), values.data(), n_rows,
-                            {seed, density, n_components, is_signed}, scale, n_threads, data);
+    sparseret::project_rows(indptr.data(), features, data, n_rows,
+                            {seed, density, n_components, is_signed}, scale, n_threads, product);
     return out;
 }
 
