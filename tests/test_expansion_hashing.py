@@ -49,7 +49,7 @@ def recall(scores: NDArray[np.float32], truth: NDArray[np.float32]) -> float:
 
 
 def test_neighbours_are_found_by_shared_winners(dense: Floats) -> None:
-    """Ahead of random hyperplanes at the same hash length k, as in the paper (figure 3)."""
+    """Ahead of random hyperplanes at the same hash length k, as the paper compares them."""
     truth = dense @ dense.T
     generator = np.random.default_rng(0)
     for k in (16, 32, 64):

@@ -49,7 +49,7 @@ class ExpansionHashing:
 
     Args:
         n_features: d, width of the dense vectors.
-        dim: m, number of units; None for 20 a feature. The paper uses 10 to 40.
+        dim: m, number of units; None for 20 a feature; the fly has 40.
         winners: k, units that stay active.
         sampling: probability that a unit samples a feature, above 0 to 1; a tenth in the fly.
         values: "binary" for ones, or "sums" for the winners' y, scaled to a vector of length 1.
