@@ -21,6 +21,7 @@ COMMANDS = {
     "memory": ("benchmarks.memory", "peak memory of indexing as the corpus grows"),
     "presets": ("benchmarks.presets", "bytes and loss of rounded and pruned vectors"),
     "head": ("benchmarks.vocabulary_head", "the vocabulary product of SPLADE"),
+    "projection": ("benchmarks.projection", "random projection, hashing, and embedding of a graph"),
     "targets": ("benchmarks.targets", "results held against what is promised"),
     "report": ("benchmarks.report", "docs/benchmarks.md, made of benchmarks/results"),
 }
@@ -32,13 +33,13 @@ _ONE_THREAD = (
     "OPENBLAS_NUM_THREADS",
     "RAYON_NUM_THREADS",
 )
-_COMPARED_ON_ONE_THREAD = ("run", "ranges", "limits", "encoding", "head")
+_COMPARED_ON_ONE_THREAD = ("run", "ranges", "limits", "encoding", "head", "projection")
 
 
 def main() -> None:
     """Run the command named first."""
     if len(sys.argv) < 2 or sys.argv[1] not in COMMANDS:
-        lines = [f"  {name:<10}{what}" for name, (_, what) in COMMANDS.items()]
+        lines = [f"  {name:<12}{what}" for name, (_, what) in COMMANDS.items()]
         print("usage: python -m benchmarks COMMAND [options]", "", *lines, sep="\n")
         raise SystemExit(0 if sys.argv[1:] in (["-h"], ["--help"]) else 2)
     if sys.argv[1] in _COMPARED_ON_ONE_THREAD:

@@ -23,6 +23,8 @@ from benchmarks.memory import MemoryReport
 from benchmarks.memory import markdown as memory_markdown
 from benchmarks.presets import PresetReport
 from benchmarks.presets import markdown as presets_markdown
+from benchmarks.projection import ProjectionReport
+from benchmarks.projection import markdown as projection_markdown
 from benchmarks.ranges.records import RangeReport
 from benchmarks.ranges.tables import markdown as ranges_markdown
 from benchmarks.ranges.tables import plot_report as plot_ranges
@@ -58,6 +60,7 @@ _COMMANDS = {
     "startup": "startup",
     "memory": "memory",
     "head": "head",
+    "projection": "projection",
 }
 """The results that a full page is made of, and the command that makes each."""
 
@@ -89,6 +92,7 @@ _OTHERS = (
     ("Starting", _Kind(StartupReport, startup_markdown, None, lambda _: [])),
     ("Memory of indexing", _Kind(MemoryReport, memory_markdown, None, lambda _: [])),
     ("Vocabulary product", _Kind(HeadReport, head_markdown, None, lambda _: [])),
+    ("Projection", _Kind(ProjectionReport, projection_markdown, None, lambda _: [])),
 )
 
 

@@ -12,6 +12,7 @@ from benchmarks.lexical.records import SearchReport
 from benchmarks.limits.records import LimitReport
 from benchmarks.memory import MemoryReport
 from benchmarks.presets import PresetReport
+from benchmarks.projection import ProjectionReport
 from benchmarks.ranges.records import RangeReport
 from benchmarks.recall import RecallReport
 from benchmarks.records_io import read_json
@@ -35,6 +36,7 @@ _KINDS: dict[str, type[Any]] = {
     "lives": StartupReport,
     "rows": MemoryReport,
     "heads": HeadReport,
+    "projections": ProjectionReport,
 }
 """A field that only this kind of report has, and the kind."""
 

@@ -14,7 +14,8 @@ from benchmarks.encoding.records import EncodingReport
 from benchmarks.lexical.records import SearchReport
 from benchmarks.limits.records import LimitReport
 from benchmarks.markdown import table
-from benchmarks.promises import building, encoding, growing, lexical, searching
+from benchmarks.projection import ProjectionReport
+from benchmarks.promises import building, encoding, growing, lexical, projecting, searching
 from benchmarks.promises.target import Target
 from benchmarks.ranges.records import RangeReport
 from benchmarks.recall import RecallReport
@@ -122,6 +123,10 @@ PROMISES: tuple[Promise, ...] = (
     Promise(
         "opening in < 0.3 s, first query of a process in < 1 s", "python -m benchmarks startup",
         ((StartupReport, lexical.starts_fast),),
+    ),
+    Promise(
+        "random projection: ≥ 2 × as fast as scikit-learn at its density, ≥ 20 × at 1/3",
+        "python -m benchmarks projection", ((ProjectionReport, projecting.faster),),
     ),
 )  # fmt: skip
 

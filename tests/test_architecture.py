@@ -133,6 +133,7 @@ def test_native_code_has_its_doors() -> None:
         "kernels/__init__.py",
         "kernels/collection.py",
         "kernels/top_k.py",
+        "kernels/random_projection.py",
         "kernels/vocabulary_head.py",
     }
 

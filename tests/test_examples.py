@@ -14,13 +14,17 @@ TESTED = {
     "causal_lm.py",
     "deepimpact.py",
     "evaluate.py",
+    "expansion_hashing.py",
     "explain.py",
+    "fastrp.py",
     "filter.py",
     "index_a_folder.py",
     "inference_free.py",
+    "losse.py",
     "own_vectors.py",
     "promptreps.py",
     "rag_prompt.py",
+    "random_projection.py",
     "splade.py",
     "uhd.py",
     "unicoil.py",
@@ -128,6 +132,37 @@ def test_index_a_folder_follows_the_folder(tmp_path: Path) -> None:
 def test_index_a_folder_on_the_documentation() -> None:
     output = run("index_a_folder.py")
     assert "storage.md" in output.splitlines()[1]
+
+
+def test_random_projection() -> None:
+    output = run("random_projection.py")
+    kept = re.search(r"distances: ([\d.]+) times what they were, deviation ([\d.]+)", output)
+    assert kept
+    assert float(kept[1]) == pytest.approx(1, abs=0.02)
+    assert float(kept[2]) < 0.05
+
+
+def test_expansion_hashing() -> None:
+    hits = re.findall(r"^ *(\d+) winners shared with +(\d+)  ", run("expansion_hashing.py"), re.M)
+    assert hits[0][1] == "1"
+    assert int(hits[0][0]) > 2 * int(hits[1][0])
+
+
+def test_losse() -> None:
+    output = run("losse.py")
+    assert "40 of 660 cells a point" in output
+    errors = [float(error) for error in re.findall(r"largest error on them ([\d.]+)", output)]
+    assert len(errors) == 4
+    assert max(errors) < 0.05
+    apart = re.search(r"in reverse order: the same within (\S+)", output)
+    assert apart
+    assert float(apart[1]) < 1e-8
+
+
+def test_fastrp() -> None:
+    found = re.search(r"nearest to node 0, (\d+) are of its community", run("fastrp.py"))
+    assert found
+    assert int(found[1]) >= 18
 
 
 def test_splade(splade_tiny: Path) -> None:

@@ -26,6 +26,9 @@ __all__ = ["CODECS", "CODEC_FILE", "SavedCodec", "check_dense", "load_codec", "w
 
 CODECS: Mapping[str, str] = {
     "autoencoder": "sparseret.encoders.sparse_autoencoder:SparseAutoencoder",
+    "expansion-hashing": "sparseret.encoders.expansion_hashing:ExpansionHashing",
+    "losse": "sparseret.encoders.losse:Losse",
+    "random-projection": "sparseret.encoders.signed_projection:SignedProjection",
 }
 """Built-in codecs: name -> "module:Class"."""
 

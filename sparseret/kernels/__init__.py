@@ -29,6 +29,7 @@ from sparseret.kernels.collection import (
     Work,
     search,
 )
+from sparseret.kernels.random_projection import RandomMatrix, random_projection
 from sparseret.kernels.top_k import TopK, statistical_top_k, top_k
 from sparseret.kernels.vocabulary_head import PooledRows, VocabularyHead
 
@@ -44,6 +45,7 @@ __all__ = [
     "NotCanonicalError",
     "PooledRows",
     "Postings",
+    "RandomMatrix",
     "RankedColumns",
     "Ranking",
     "Rows",
@@ -55,6 +57,7 @@ __all__ = [
     "invert",
     "is_canonical",
     "make_codebook",
+    "random_projection",
     "rank_columns",
     "search",
     "statistical_top_k",

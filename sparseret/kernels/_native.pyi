@@ -92,6 +92,17 @@ def top_k(
 def above_deviations(
     rows: NDArray[np.float32], width: int, deviations: float, n_threads: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int32], int]: ...
+def random_projection(
+    indptr: NDArray[np.int64],
+    columns: NDArray[np.int32],
+    values: NDArray[np.float32],
+    n_components: int,
+    density: int,
+    seed: int,
+    is_signed: bool,
+    scale: float,
+    n_threads: int,
+) -> NDArray[np.float32]: ...
 def rank_columns(
     columns: NDArray[np.int32], values: NDArray[np.float32]
 ) -> tuple[NDArray[np.int32], NDArray[np.float32], NDArray[Any]]: ...

@@ -93,9 +93,7 @@ def test_terms_name_layer_and_dimension(folder: Path) -> None:
             encoder.term(column)
 
 
-def test_an_index_stores_no_values(
-    folder: Path, material: Material, tmp_path: Path
-) -> None:
+def test_an_index_stores_no_values(folder: Path, material: Material, tmp_path: Path) -> None:
     encoder = UhdEncoder(folder, max_length=64)
     with Retriever.create(tmp_path / "x", encoder) as retriever:
         retriever.add(material.documents[:200])

@@ -13,6 +13,7 @@
 #include "bind_build.hpp"
 #include "bind_head.hpp"
 #include "bind_largest.hpp"
+#include "bind_projection.hpp"
 #include "bind_search.hpp"
 #include "canonical.hpp"
 #include "codebook.hpp"
@@ -145,6 +146,8 @@ NB_MODULE(_native, m) {
              "n_threads"_a);
     m.def("top_k", &top_k, "rows"_a, "width"_a, "k"_a, "n_threads"_a);
     m.def("above_deviations", &above_deviations, "rows"_a, "width"_a, "deviations"_a, "n_threads"_a);
+    m.def("random_projection", &random_projection, "indptr"_a, "columns"_a, "values"_a,
+          "n_components"_a, "density"_a, "seed"_a, "is_signed"_a, "scale"_a, "n_threads"_a);
     m.def("rank_columns", &rank_columns, "columns"_a, "values"_a);
     m.def("invert", &invert, "window_bits"_a, "row_ptr"_a, "columns"_a, "values"_a);
     m.def("codebook", &codebook, "row_ptr"_a, "values"_a, "lengths"_a.none(), "limit"_a);

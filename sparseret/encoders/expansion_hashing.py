@@ -1,0 +1,159 @@
+"""Sparse-expansion hashing: similar vectors share winners among many sums of a few features.
+
+The circuit by which the fly tells odours apart [1]_: a vector x with d features is centred, spread
+over m >> d units that each add up a random tenth of the features, and of the excited units
+the k strongest win::
+
+    y_u = sum of (x_i - mean(x)) over the features i that unit u samples
+    code = the k largest y above 0, as ones or as they are, with length 1
+
+The sampling matrix is sparse and binary, so the expansion is cheap, and m does not lengthen the
+hash: only winners are stored and matched, in an inverted index.
+
+References:
+    .. [1] Sanjoy Dasgupta, Charles Stevens, Saket Navlakha. A neural algorithm for a fundamental
+       computing problem. Science 358 (2017).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from sparseret import vectors
+from sparseret.encoders.codecs import SavedCodec, write_codec
+from sparseret.encoders.random_projection import project_dense, read_blocks
+from sparseret.encoders.row_ops import stack_rows
+from sparseret.encoders.winners import keep_winners
+from sparseret.errors import ConfigurationError
+from sparseret.kernels import RandomMatrix, Rows
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from scipy.sparse import csr_array
+
+__all__ = ["ExpansionHashing"]
+
+_NAME = "expansion-hashing"
+_EXPANSION = 20
+_BLOCK_VALUES = 2**22
+
+
+class ExpansionHashing:
+    """Codes of k winners among m units that sample the features at random.
+
+    Nothing is learned or stored: the samples are made from the seed as they are needed.
+
+    Args:
+        n_features: d, width of the dense vectors.
+        dim: m, number of units; None for 20 a feature; the fly has 40.
+        winners: k, units that stay active.
+        sampling: probability that a unit samples a feature, above 0 to 1; a tenth in the fly.
+        values: "binary" for ones, or "sums" for the winners' y, scaled to a vector of length 1.
+        seed: 0 to 2^64 - 1.
+
+    Raises:
+        ConfigurationError: a setting out of its range.
+    """
+
+    def __init__(
+        self,
+        n_features: int,
+        *,
+        dim: int | None = None,
+        winners: int = 32,
+        sampling: float = 0.1,
+        values: Literal["binary", "sums"] = "binary",
+        seed: int = 0,
+    ) -> None:
+        if type(n_features) is not int or n_features < 2:
+            raise ConfigurationError(f"n_features {n_features!r}: must be a whole number from 2")
+        units = _EXPANSION * n_features if dim is None else dim
+        self._matrix = RandomMatrix(units, sampling, seed, signed=False)
+        self._matrix.check()
+        if type(winners) is not int or not 1 <= winners < units:
+            raise ConfigurationError(f"winners {winners!r}: must lie in 1..{units - 1}")
+        if values not in ("binary", "sums"):
+            raise ConfigurationError(f'values {values!r}: choose "binary" or "sums"')
+        self.n_features = n_features
+        self.winners = winners
+        self.values = values
+
+    @property
+    def name(self) -> str:
+        """In the registry of codecs."""
+        return _NAME
+
+    @property
+    def description(self) -> str:
+        """Method and main parameters."""
+        return f"sparse expansion to {self.dim}, {self.winners} winners, {self.values}"
+
+    @property
+    def dim(self) -> int:
+        """Number of units."""
+        return self._matrix.n_components
+
+    @property
+    def signed(self) -> bool:
+        """Codes are not negative."""
+        return False
+
+    @property
+    def space(self) -> str:
+        """Stable id: the settings make the samples."""
+        return self._saved.space
+
+    def transform(self, X: ArrayLike, *, show_progress: bool = False) -> csr_array:  # noqa: N803
+        """Codes, float32, shape (n, dim), ``winners`` values a row; fewer if fewer are above 0.
+
+        A vector whose features are all equal excites nothing, and its code is empty. Of equal sums
+        those of the smaller units win.
+
+        Raises:
+            VectorError: another width, values that are not finite, or above 1e20 in magnitude.
+        """
+        size = max(1, _BLOCK_VALUES // self.dim)
+        codes = []
+        for block in read_blocks(X, self.n_features, rows=size, show_progress=show_progress):
+            mean = block.mean(axis=1, dtype=np.float64, keepdims=True)
+            sums = project_dense((block - mean).astype(np.float32), self._matrix)
+            sums[(block == block[:, :1]).all(axis=1)] = 0  # and not the mean's rounding
+            rows = keep_winners(np.maximum(sums, 0), self.winners)
+            codes.append(rows._replace(values=self._weigh(rows)))
+        return vectors.from_arrays(*stack_rows(codes), self.dim)
+
+    def _weigh(self, rows: Rows) -> NDArray[np.float32]:
+        if self.values == "binary":
+            return np.ones_like(rows.values)
+        row_of = np.repeat(np.arange(len(rows.indptr) - 1), np.diff(rows.indptr))
+        squares = np.bincount(row_of, np.square(rows.values.astype(np.float64)))
+        scaled: NDArray[np.float32] = (rows.values / np.sqrt(squares)[row_of]).astype(np.float32)
+        return scaled
+
+    def save(self, path: str | Path) -> None:
+        """Write the settings to a folder; there is nothing else to keep."""
+        write_codec(path, self._saved)
+
+    @classmethod
+    def from_saved(cls, saved: SavedCodec) -> ExpansionHashing:
+        """The inverse of :meth:`save`."""
+        try:
+            return cls(**saved.options)
+        except TypeError as error:
+            raise ConfigurationError(f"{_NAME}: {error}") from error
+
+    @property
+    def _saved(self) -> SavedCodec:
+        options: dict[str, Any] = {
+            "n_features": self.n_features,
+            "dim": self.dim,
+            "winners": self.winners,
+            "sampling": self._matrix.density,
+            "values": self.values,
+            "seed": self._matrix.seed,
+        }
+        return SavedCodec(_NAME, options, {})

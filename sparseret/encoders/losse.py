@@ -1,0 +1,213 @@
+"""Losse: locality-sensitive sparse encoding, where few known cells hold a dense vector.
+
+Random directions are grouped, each group spans a grid, and a vector stands between the grid's
+nodes [1]_. With the standardised vector x and D directions a group::
+
+    h = B * sigmoid(P x)                      one number of 0 to B for each direction
+    a node (n_1, ..., n_D) of a group's grid has the value  prod_i max(0, 1 - |h_i - n_i|)
+
+so 2^D nodes of each group are not zero, known without looking at the others, and their values sum
+to 1. Vectors that are near share them, and the code changes continuously (for D = 2 it is bilinear
+interpolation). A linear model of the codes is a smooth non-linear model of the vectors, and can be
+fitted exactly as data come in (:class:`sparseret.encoders.online_ridge.OnlineRidge`).
+
+References:
+    .. [1] Zichen Liu, Chao Du, Wee Sun Lee, Min Lin. Locality sensitive sparse encoding for
+       learning world models online. ICLR 2024. P is drawn as in the authors' code: from a normal
+       distribution of variance 1 / n_features, cut at two standard deviations.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from sparseret import vectors
+from sparseret.encoders.codecs import SavedCodec, write_codec
+from sparseret.encoders.random_projection import read_blocks
+from sparseret.encoders.row_ops import stack_rows
+from sparseret.errors import ConfigurationError, VectorError
+from sparseret.kernels import Rows
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from scipy.sparse import csr_array
+
+__all__ = ["Losse"]
+
+_NAME = "losse"
+_BLOCK_VALUES = 2**20
+
+
+class Losse:
+    """Codes of ``groups * 2**directions`` values among ``groups * (bins + 1)**directions`` cells.
+
+    Args:
+        n_features: width of the dense vectors.
+        groups: number of grids.
+        bins: B, intervals along each side of a grid.
+        directions: D, sides of a grid.
+        seed: of the random directions, a whole number from 0.
+
+    Raises:
+        ConfigurationError: a setting out of its range, or more than 2^31 cells.
+    """
+
+    def __init__(
+        self,
+        n_features: int,
+        *,
+        groups: int = 50,
+        bins: int = 8,
+        directions: int = 2,
+        seed: int = 0,
+    ) -> None:
+        for name, value, least in (
+            ("n_features", n_features, 1),
+            ("groups", groups, 1),
+            ("bins", bins, 1),
+            ("directions", directions, 1),
+            ("seed", seed, 0),
+        ):
+            if type(value) is not int or value < least:
+                raise ConfigurationError(f"{name} {value!r}: must be a whole number from {least}")
+        if directions > 16 or groups * (bins + 1) ** directions > vectors.MAX_DIM:
+            raise ConfigurationError(
+                f"{groups} grids with {bins + 1} nodes along {directions} sides are more than 2^31 "
+                "cells: take fewer directions, bins or groups"
+            )
+        self.n_features = n_features
+        self.groups = groups
+        self.bins = bins
+        self.directions = directions
+        self.seed = seed
+        self._projection = _draw(n_features, groups * directions, seed)
+        self._mean = np.zeros(n_features)
+        self._deviation = np.ones(n_features)
+
+    @property
+    def name(self) -> str:
+        """In the registry of codecs."""
+        return _NAME
+
+    @property
+    def description(self) -> str:
+        """Method and main parameters."""
+        return f"Losse, {self.groups} grids of {self.bins} bins along {self.directions} directions"
+
+    @property
+    def dim(self) -> int:
+        """Number of cells."""
+        return self.groups * int((self.bins + 1) ** self.directions)
+
+    @property
+    def signed(self) -> bool:
+        """Codes are not negative."""
+        return False
+
+    @property
+    def space(self) -> str:
+        """Stable id: settings, directions, and what :meth:`fit` has learned."""
+        return self._saved.space
+
+    def fit(self, X: ArrayLike) -> Losse:  # noqa: N803
+        """Learn the mean and the deviation of each feature, by which vectors are standardised.
+
+        Without it vectors are taken as they are. A feature that does not vary is only centred.
+
+        Args:
+            X: shape (n, n_features); memory-mapped vectors are read twice, in blocks.
+
+        Raises:
+            VectorError: no vectors, another width, or values that are not finite.
+        """
+        count, total = 0, np.zeros(self.n_features)
+        for block in read_blocks(X, self.n_features):
+            count += len(block)
+            total += block.sum(axis=0, dtype=np.float64)
+        if not count:
+            raise VectorError("there must be at least one vector to learn from")
+        mean, squares = total / count, np.zeros(self.n_features)
+        for block in read_blocks(X, self.n_features):
+            squares += np.square(block - mean).sum(axis=0)
+        deviation = np.sqrt(squares / count)
+        # What is left of a constant feature is rounding, and must not be blown up.
+        constant = deviation <= 1e-6 * np.abs(mean)
+        self._mean, self._deviation = mean, np.where(constant | (deviation == 0), 1.0, deviation)
+        return self
+
+    def transform(self, X: ArrayLike, *, show_progress: bool = False) -> csr_array:  # noqa: N803
+        """Codes, float32, shape (n, dim); the values of a row sum to ``groups``.
+
+        Raises:
+            VectorError: another width, or values that are not finite.
+        """
+        size = max(1, _BLOCK_VALUES // (self.n_features + self.groups * 2**self.directions))
+        codes = [
+            self._cells(block)
+            for block in read_blocks(X, self.n_features, rows=size, show_progress=show_progress)
+        ]
+        return vectors.from_arrays(*stack_rows(codes), self.dim)
+
+    def _cells(self, block: NDArray[np.float32]) -> Rows:
+        # Without BLAS, so that sums do not depend on the size of the block or on threads.
+        projected = np.einsum(
+            "nd,dk->nk", (block - self._mean) / self._deviation, self._projection, optimize=False
+        )
+        height = self.bins * 0.5 * (1 + np.tanh(0.5 * projected))  # sigmoid, without overflow
+        height = height.reshape(len(block), self.groups, self.directions)
+        lower = np.minimum(np.floor(height), self.bins - 1)
+        offset = height - lower
+        side = self.bins + 1
+        strides = side ** np.arange(self.directions - 1, -1, -1)
+        first = lower.astype(np.int64) @ strides + np.arange(self.groups) * side**self.directions
+        columns, values = [], []
+        for corner in itertools.product((0, 1), repeat=self.directions):  # ascending columns
+            columns.append(first + int(np.dot(corner, strides)))
+            values.append(np.where(np.array(corner) == 1, offset, 1 - offset).prod(axis=2))
+        cells = np.stack(columns, axis=2).reshape(len(block), -1)
+        weights = np.stack(values, axis=2).reshape(len(block), -1).astype(np.float32)
+        kept = weights > 0
+        indptr = np.concatenate(([0], np.cumsum(kept.sum(axis=1)))).astype(np.int64)
+        return Rows(indptr, cells[kept].astype(np.int32), weights[kept])
+
+    def save(self, path: str | Path) -> None:
+        """Write the codec to a folder."""
+        write_codec(path, self._saved)
+
+    @classmethod
+    def from_saved(cls, saved: SavedCodec) -> Losse:
+        """The inverse of :meth:`save`."""
+        try:
+            made = cls(**saved.options)
+            arrays = [saved.arrays[name] for name in ("projection", "mean", "deviation")]
+        except (TypeError, KeyError) as error:
+            raise ConfigurationError(f"{_NAME}: {error}") from error
+        made._projection, made._mean, made._deviation = arrays
+        return made
+
+    @property
+    def _saved(self) -> SavedCodec:
+        names = ("n_features", "groups", "bins", "directions", "seed")
+        options: dict[str, Any] = {name: getattr(self, name) for name in names}
+        # The directions are kept, too: another version of NumPy may draw others.
+        arrays = {
+            "projection": self._projection,
+            "mean": self._mean,
+            "deviation": self._deviation,
+        }
+        return SavedCodec(_NAME, options, arrays)
+
+
+def _draw(n_features: int, n_directions: int, seed: int) -> NDArray[np.float64]:
+    """Random directions, float64, shape (n_features, n_directions)."""
+    generator = np.random.default_rng(seed)
+    drawn = generator.standard_normal(n_features * n_directions)
+    while (outside := np.flatnonzero(np.abs(drawn) > 2)).size:
+        drawn[outside] = generator.standard_normal(len(outside))
+    return drawn.reshape(n_features, n_directions) / math.sqrt(n_features)
