@@ -29,6 +29,7 @@ from sparseret.kernels.collection import (
     Work,
     search,
 )
+from sparseret.kernels.sdr import SdrBits, SdrLists, SdrRanking
 from sparseret.kernels.vocabulary_head import PooledRows, VocabularyHead
 
 __all__ = [
@@ -46,6 +47,9 @@ __all__ = [
     "RankedColumns",
     "Ranking",
     "Rows",
+    "SdrBits",
+    "SdrLists",
+    "SdrRanking",
     "Segment",
     "VocabularyHead",
     "Work",
