@@ -24,7 +24,9 @@ from sparseret.protocols import Codec
 
 __all__ = ["CODECS", "CODEC_FILE", "SavedCodec", "check_dense", "load_codec", "write_codec"]
 
-CODECS: Mapping[str, str] = {}
+CODECS: Mapping[str, str] = {
+    "sdr-dense": "sparseret.encoders.sdr_dense:SdrCodec",
+}
 """Built-in codecs: name -> "module:Class"."""
 
 _FORMAT = 1
