@@ -32,6 +32,8 @@ from benchmarks.result_files import Result, read_results
 from benchmarks.scale.records import ScaleReport
 from benchmarks.scale.tables import markdown as scale_markdown
 from benchmarks.scale.tables import plot_report as plot_scale
+from benchmarks.sdr import OverlapReport
+from benchmarks.sdr import markdown as sdr_markdown
 from benchmarks.startup import StartupReport
 from benchmarks.startup import markdown as startup_markdown
 from benchmarks.targets import check, target_lines
@@ -58,6 +60,7 @@ _COMMANDS = {
     "startup": "startup",
     "memory": "memory",
     "head": "head",
+    "sdr": "sdr",
 }
 """The results that a full page is made of, and the command that makes each."""
 
@@ -89,6 +92,7 @@ _OTHERS = (
     ("Starting", _Kind(StartupReport, startup_markdown, None, lambda _: [])),
     ("Memory of indexing", _Kind(MemoryReport, memory_markdown, None, lambda _: [])),
     ("Vocabulary product", _Kind(HeadReport, head_markdown, None, lambda _: [])),
+    ("Binary codes", _Kind(OverlapReport, sdr_markdown, None, lambda _: [])),
 )
 
 

@@ -19,7 +19,6 @@ from sparseret.encoders.sparsey import CodeSelection, SparseyMemory
 from sparseret.errors import ConfigurationError, VectorError
 from sparseret.vectors import check_binary
 
-
 EVENLY = CodeSelection(floor=0.99)
 """Codes that do not depend on what is stored, as the theory has it."""
 

@@ -59,6 +59,8 @@ class CodeSelection(NamedTuple):
 
 
 _USUAL = CodeSelection()
+_UNSEEN = 0.1
+"""What a label that a unit has not met counts as."""
 
 
 class Recalled(NamedTuple):
@@ -204,9 +206,10 @@ class SparseyMemory:
         return self
 
     def predict(self, inputs: csr_array) -> NDArray[Any]:
-        """The label of each row, shape (n_inputs,): that with the largest share among its winners.
+        """The label of each row, shape (n_inputs,), that its winners have met most.
 
-        Ties go to the label that was met first.
+        Each votes with the logarithm of the share of a label among those it has met; ties go to the
+        label that came first.
 
         Raises:
             VectorError: as :meth:`store`.
@@ -215,9 +218,10 @@ class SparseyMemory:
         if not self.classes:
             raise ConfigurationError("the memory knows no labels: call fit or partial_fit first")
         rows = self._check(inputs)
-        shares = self._labels / np.maximum(self._labels.sum(axis=0), 1)
+        met = self._labels + _UNSEEN
+        votes = np.log(met / met.sum(axis=0))
         found = [
-            int(shares[:, self._first + self._support(cells).argmax(axis=1)].sum(axis=1).argmax())
+            int(votes[:, self._first + self._support(cells).argmax(axis=1)].sum(axis=1).argmax())
             for cells in _cells(rows)
         ]
         return np.asarray(self.classes)[found]

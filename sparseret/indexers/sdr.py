@@ -5,7 +5,7 @@ The overlap of two codes is how many active cells they share, x . y. Two layouts
 ========  ===================================  ===========================================
 layout    bytes a code                         a query reads
 ========  ===================================  ===========================================
-lists     2 a * (cells / 2^14 codes more)      2 bytes a posting of its active cells
+lists     2 a, and 4 n a block of 2^15 codes   2 bytes a posting of its active cells
 bits      n / 8, n in multiples of 256         all bits of all codes
 ========  ===================================  ===========================================
 
@@ -17,9 +17,11 @@ built, on its own codes, and decides which layout is kept or, where both are, wh
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from hashlib import sha256
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
@@ -45,9 +47,10 @@ __all__ = ["Layout", "ScanCosts", "SdrIndex", "SdrMatches"]
 Layout = Literal["cheaper", "both", "lists", "bits"]
 
 _FORMAT, _VERSION = "sparseret-sdr", 1
-_SAMPLE_CODES, _SAMPLE_QUERIES = 2**17, 8
+_SAMPLE_CODES, _SAMPLE_POSTINGS, _SAMPLE_QUERIES = 2**17, 2**22, 8
 _CODES_A_POSTING = 16  # looking at that many counters takes about as long as a posting
 _MOST_HITS = 2**62
+_CORES = os.cpu_count() or 1
 
 
 class SdrMatches(NamedTuple):
@@ -141,9 +144,7 @@ class SdrIndex:
     @property
     def bytes_per_code(self) -> float:
         """Memory of lists, bits and counts by cell, divided by the number of codes; 0 without."""
-        held = self.frequencies.nbytes + sum(
-            layout.n_bytes for layout in (self.lists, self.bits) if layout is not None
-        )
+        held = self.frequencies.nbytes + sum(layout.n_bytes for layout in self._layouts)
         return held / self.n_codes if self.n_codes else 0.0
 
     def search(
@@ -170,26 +171,30 @@ class SdrIndex:
         rows = check_binary(queries, dim=self.n_cells)
         if threshold > self.n_cells:
             threshold = self.n_cells + 1  # none has as much, and the kernel counts to 2**32
-        count = threads or os.cpu_count() or 1
+        count = threads or _CORES
+        most = min(k, _MOST_HITS)
+        if self.lists is None or self.bits is None:
+            only = self._layouts[0]
+            ranking = only.search(rows, most, threshold=threshold, threads=count)
+            return SdrMatches(*_by_query(ranking))
+        numbers: list[NDArray[np.int64]] = [np.empty(0, np.int64)] * rows.shape[0]
+        overlaps: list[NDArray[np.int32]] = [np.empty(0, np.int32)] * rows.shape[0]
         by_lists = self._by_lists(rows)
-        found: list[tuple[NDArray[np.int64], NDArray[np.int32]]] = [
-            (np.empty(0, np.int64), np.empty(0, np.int32))
-        ] * rows.shape[0]
         for layout, chosen in ((self.lists, by_lists), (self.bits, ~by_lists)):
-            if layout is None or not chosen.any():
-                continue
             places = np.flatnonzero(chosen)
-            part = rows if len(places) == rows.shape[0] else check_binary(rows[places])
-            ranking = layout.search(part, min(k, _MOST_HITS), threshold=threshold, threads=count)
-            for place, match in zip(places.tolist(), _by_query(ranking), strict=True):
-                found[place] = match
-        return SdrMatches([numbers for numbers, _ in found], [overlaps for _, overlaps in found])
+            if len(places):
+                part = rows if len(places) == rows.shape[0] else check_binary(rows[places])
+                ranking = layout.search(part, most, threshold=threshold, threads=count)
+                for place, own, shared in zip(places.tolist(), *_by_query(ranking), strict=True):
+                    numbers[place], overlaps[place] = own, shared
+        return SdrMatches(numbers, overlaps)
+
+    @property
+    def _layouts(self) -> list[SdrLists | SdrBits]:
+        return [layout for layout in (self.lists, self.bits) if layout is not None]
 
     def _by_lists(self, queries: csr_array) -> NDArray[np.bool_]:
-        """Which queries to answer from the lists, shape (n_queries,)."""
-        n = queries.shape[0]
-        if self.lists is None or self.bits is None:
-            return np.full(n, self.lists is not None)
+        """Which queries cost less by lists, shape (n_queries,)."""
         met = np.concatenate(([0], np.cumsum(self.frequencies[queries.indices])))
         postings = np.diff(met[queries.indptr]).astype(np.float64)
         lists, bits = _costs(self.costs, postings, self.n_codes, self.n_cells)
@@ -295,10 +300,11 @@ def _costs(costs: ScanCosts, postings: Any, n_codes: int, n_cells: int) -> tuple
 
 def _measure(codes: csr_array) -> ScanCosts:
     """Time both layouts on the first codes, which are put to themselves as queries."""
-    sample = check_binary(codes[:_SAMPLE_CODES])
-    n, n_cells = sample.shape
-    if not sample.nnz:
+    if not codes.nnz:
         return ScanCosts(1.0, 1.0)
+    share = min(1.0, _SAMPLE_POSTINGS / codes.nnz)
+    sample = check_binary(codes[: min(_SAMPLE_CODES, math.ceil(codes.shape[0] * share))])
+    n, n_cells = sample.shape
     places = np.unique(np.linspace(0, n - 1, _SAMPLE_QUERIES).astype(np.int64))
     queries = check_binary(sample[places])
     postings = float(np.bincount(sample.indices, minlength=n_cells)[queries.indices].sum())
@@ -318,9 +324,14 @@ def _best_time(layout: SdrLists | SdrBits, queries: csr_array) -> float:
     return float(max(1, min(times)))
 
 
-def _by_query(ranking: SdrRanking) -> list[tuple[NDArray[np.int64], NDArray[np.int32]]]:
-    ends = np.cumsum(ranking.counts)[:-1]
-    return list(zip(np.split(ranking.rows, ends), np.split(ranking.overlaps, ends), strict=True))
+def _by_query(
+    ranking: SdrRanking,
+) -> tuple[list[NDArray[np.int64]], list[NDArray[np.int32]]]:
+    ends = [0, *np.cumsum(ranking.counts).tolist()]
+    return (
+        [ranking.rows[begin:end] for begin, end in pairwise(ends)],
+        [ranking.overlaps[begin:end] for begin, end in pairwise(ends)],
+    )
 
 
 def _digest(arrays: dict[str, NDArray[Any]]) -> str:
