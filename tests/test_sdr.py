@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +48,7 @@ def test_a_code_is_a_value() -> None:
     assert len({a, b, Sdr(10, [1, 3, 7])}) == 2
     assert a != Sdr(11, [1, 3, 7])
     assert a != "Sdr"
+    assert deepcopy(a) == pickle.loads(pickle.dumps(a)) == a
     assert (len(a), a.density, a.overlap(b)) == (3, 0.3, 2)
     assert (a | b).active.tolist() == [1, 3, 7, 9]
     assert (a & b).active.tolist() == [3, 7]

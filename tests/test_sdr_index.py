@@ -128,7 +128,7 @@ def test_more_active_cells_than_a_counter_counts(instruction_set: str) -> None:
 
 
 @pytest.mark.parametrize("keep", KEPT)
-@pytest.mark.parametrize("threads", [1, 2, 5])
+@pytest.mark.parametrize("threads", [1, 2, 5, 2**62])
 def test_index_equals_the_reference(keep: Any, threads: int) -> None:
     codes, queries = random_codes(3000, 512, 16), random_codes(20, 512, 16, seed=1)
     index = SdrIndex.build(codes, keep=keep)

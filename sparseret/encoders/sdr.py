@@ -80,6 +80,9 @@ class Sdr:
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"an Sdr does not change; make another (attribute {name!r})")
 
+    def __reduce__(self) -> tuple[type[Sdr], tuple[int, NDArray[np.int32]]]:
+        return Sdr, (self.n_cells, self.active)  # else copies would be made by setting attributes
+
     def __len__(self) -> int:
         """Number of active cells."""
         return len(self.active)

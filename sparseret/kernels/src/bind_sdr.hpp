@@ -52,8 +52,9 @@ nb::tuple search_sdr(const Engine& engine, std::size_t n_cells, const In<std::in
         nb::gil_scoped_release unlocked;
         std::vector<std::vector<sparseret::Match>> found(queries.n);
         // Parts of the queries, more than there are threads: they differ in cost.
-        const std::size_t parts = std::min(queries.n, n_threads <= 1 ? 1 : n_threads * 4);
-        sparseret::parallel_for(parts, n_threads, [&](std::size_t part) {
+        const std::size_t threads = std::clamp<std::size_t>(n_threads, 1, queries.n + 1);
+        const std::size_t parts = std::min(queries.n, threads == 1 ? 1 : threads * 4);
+        sparseret::parallel_for(parts, threads, [&](std::size_t part) {
             engine.search(queries, queries.n * part / parts, queries.n * (part + 1) / parts, k,
                           least, found.data());
         });
