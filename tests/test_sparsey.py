@@ -15,6 +15,7 @@ from scipy.stats import spearmanr
 
 from sparseret.encoders import sparsey_theory
 from sparseret.encoders.sdr import Sdr, add_noise, stack
+from sparseret.encoders.sdr_dense import SdrCodec
 from sparseret.encoders.sparsey import CodeSelection, SparseyMemory
 from sparseret.errors import ConfigurationError, VectorError
 from sparseret.vectors import check_binary
@@ -202,6 +203,37 @@ def test_mnist_is_learned_in_one_pass(collections: Path) -> None:
     memory = SparseyMemory(784, modules=40, units=60, limit=0.18)
     memory.fit(inputs[:1500], labels[:1500])
     assert (memory.predict(inputs[8000:8500]) == labels[8000:8500]).mean() > 0.75
+
+
+def test_a_memory_is_saved(tmp_path: Path) -> None:
+    inputs, labels = digits(60, 1)
+    settings = {"modules": 7, "units": 5, "limit": 0.4, "agreement": 0.5, "seed": 3}
+    for names in (labels, np.array([f"class {label}" for label in labels])):
+        memory = SparseyMemory(400, selection=EVENLY, **settings)  # type: ignore[arg-type]
+        memory.fit(inputs[:50], names[:50])
+        memory.save(tmp_path)
+        again = SparseyMemory.load(tmp_path)
+        np.testing.assert_array_equal(again.weights, memory.weights)
+        assert again.saturation == memory.saturation
+        assert again.predict(inputs).tolist() == memory.predict(inputs).tolist()
+        again.partial_fit(inputs[50:], names[50:])
+        memory.partial_fit(inputs[50:], names[50:])
+        np.testing.assert_array_equal(again.weights, memory.weights)
+        assert again.stored == 60
+        assert again.classes == memory.classes
+    empty = SparseyMemory(10, modules=2, units=3)
+    empty.save(tmp_path)
+    assert SparseyMemory.load(tmp_path).stored == 0
+    file = tmp_path / "codec.safetensors"
+    whole = file.read_bytes()
+    file.write_bytes(whole[:-1])
+    with pytest.raises(ConfigurationError, match="cannot be read"):
+        SparseyMemory.load(tmp_path)
+    SdrCodec(5).save(tmp_path)
+    with pytest.raises(ConfigurationError, match="holds 'sdr-dense'"):
+        SparseyMemory.load(tmp_path)
+    with pytest.raises(ConfigurationError, match="numbers or strings"):
+        empty.fit(stack([Sdr(10, [1])]), np.array([None])).save(tmp_path)
 
 
 def test_what_cannot_be() -> None:

@@ -29,11 +29,13 @@ classes are told by counts of the labels that each winner has met.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from sparseret.encoders.codecs import SavedCodec, read_codec, write_codec
 from sparseret.errors import ConfigurationError, VectorError
 from sparseret.vectors import check_binary, from_arrays
 
@@ -58,6 +60,7 @@ class CodeSelection(NamedTuple):
     """phi."""
 
 
+_NAME = "sparsey"
 _USUAL = CodeSelection()
 _UNSEEN = 0.1
 """What a label that a unit has not met counts as."""
@@ -225,6 +228,48 @@ class SparseyMemory:
             for cells in _cells(rows)
         ]
         return np.asarray(self.classes)[found]
+
+    # --- saving ---------------------------------------------------------------------------------
+
+    def save(self, path: str | Path) -> None:
+        """Write the memory to a folder, weights as bits (:meth:`load`).
+
+        Raises:
+            ConfigurationError: labels other than numbers and strings.
+            OSError: the folder cannot be written.
+        """
+        options = {
+            "n_cells": self.n_cells, "modules": self.modules, "units": self.units,
+            "selection": list(self.selection), "limit": self.limit, "agreement": self.agreement,
+            "seed": self.seed, "stored": self.stored, "classes": self.classes,
+        }  # fmt: skip
+        if not all(isinstance(label, (str, int, float)) for label in self.classes):
+            raise ConfigurationError("only labels that are numbers or strings can be saved")
+        arrays: dict[str, NDArray[Any]] = {
+            "weights": np.packbits(self.weights),
+            "labels": self._labels,
+        }
+        write_codec(path, SavedCodec(_NAME, options, arrays))
+
+    @classmethod
+    def load(cls, path: str | Path) -> SparseyMemory:
+        """Read what :meth:`save` wrote.
+
+        Raises:
+            ConfigurationError: there is no such file, or it is truncated, altered, or another's.
+        """
+        saved = read_codec(path)
+        if saved.name != _NAME:
+            raise ConfigurationError(f"{path} holds {saved.name!r}, not {_NAME!r}")
+        options = dict(saved.options)
+        stored, classes = options.pop("stored"), options.pop("classes")
+        memory = cls(**{**options, "selection": CodeSelection(*options["selection"])})
+        bits = np.unpackbits(saved.arrays["weights"], count=memory.weights.size)
+        memory.weights = bits.reshape(memory.weights.shape)
+        memory._set = memory.weights.sum(axis=0, dtype=np.int64)
+        memory._labels = saved.arrays["labels"]
+        memory.stored, memory.classes = stored, classes
+        return memory
 
     # --- one input ------------------------------------------------------------------------------
 
