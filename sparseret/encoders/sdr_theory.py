@@ -23,6 +23,7 @@ are logarithms: results are good to some 1e-8 of themselves with a million cells
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -257,6 +258,7 @@ def _hypergeometric(population: int, marked: Any, drawn: int, most: int) -> NDAr
     return np.exp(logs)
 
 
+@lru_cache(maxsize=1)  # tables ask for the same sizes at many thresholds
 def _step(cells: int, active: int, synapses: int) -> NDArray[np.float64]:
     """Chances to go from c covered cells of an input to c' by one pattern, shape (a + 1, a + 1)."""
     covered = np.arange(active + 1)
@@ -264,6 +266,7 @@ def _step(cells: int, active: int, synapses: int) -> NDArray[np.float64]:
     step = np.zeros((active + 1, active + 1))
     for c in range(active + 1):
         step[c, c:] = added[c, : active + 1 - c]
+    step.flags.writeable = False
     return step
 
 
