@@ -91,7 +91,7 @@ def test_kernels_equal_the_reference(
         _native.use_instruction_set(_native.instruction_sets()[-1])
 
 
-@pytest.mark.parametrize("n", [63, 64, 65, 127, 128, 129, 4096, 5000])
+@pytest.mark.parametrize("n", [63, 64, 65, 127, 128, 129, 1000])
 @pytest.mark.parametrize("n_cells", [255, 256, 257, 512, 2048])
 def test_sizes_around_registers(instruction_set: str, n: int, n_cells: int) -> None:
     codes = random_codes(n, n_cells, 20, seed=n)
@@ -163,10 +163,10 @@ def test_the_layout_is_chosen_by_cost() -> None:
     assert both._by_lists(mixed).tolist() == [True, False, True]
     assert_found(both, codes, mixed, 10)
     # Where one costs twenty times as much as the other, measurements agree on it.
-    kept = SdrIndex.build(random_codes(20_000, 2048, 10))
+    kept = SdrIndex.build(random_codes(8000, 2048, 10))
     assert kept.bits is None
     assert kept.lists is not None
-    assert kept.bytes_per_code == pytest.approx(2 * 10 + (4 * 2049 + 8 * 2048 + 16) / 20_000)
+    assert kept.bytes_per_code == pytest.approx(2 * 10 + (4 * 2049 + 8 * 2048 + 16) / 8000)
     dense = SdrIndex.build(check_binary(np.random.default_rng(0).random((4000, 1024)) < 0.5))
     assert dense.lists is None
     assert dense.bytes_per_code == pytest.approx(128 + 8 * 1024 / 4000)
