@@ -20,6 +20,7 @@ COMMANDS = {
     "startup": ("benchmarks.startup", "opening an index and answering the first query"),
     "memory": ("benchmarks.memory", "peak memory of indexing as the corpus grows"),
     "presets": ("benchmarks.presets", "bytes and loss of rounded and pruned vectors"),
+    "sdr": ("benchmarks.sdr", "overlap search of binary codes, with faiss"),
     "head": ("benchmarks.vocabulary_head", "the vocabulary product of SPLADE"),
     "projection": ("benchmarks.projection", "random projection, hashing, and embedding of a graph"),
     "targets": ("benchmarks.targets", "results held against what is promised"),
@@ -33,7 +34,7 @@ _ONE_THREAD = (
     "OPENBLAS_NUM_THREADS",
     "RAYON_NUM_THREADS",
 )
-_COMPARED_ON_ONE_THREAD = ("run", "ranges", "limits", "encoding", "head", "projection")
+_COMPARED_ON_ONE_THREAD = ("run", "ranges", "limits", "encoding", "head", "projection", "sdr")
 
 
 def main() -> None:

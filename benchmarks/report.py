@@ -34,6 +34,8 @@ from benchmarks.result_files import Result, read_results
 from benchmarks.scale.records import ScaleReport
 from benchmarks.scale.tables import markdown as scale_markdown
 from benchmarks.scale.tables import plot_report as plot_scale
+from benchmarks.sdr import OverlapReport
+from benchmarks.sdr import markdown as sdr_markdown
 from benchmarks.startup import StartupReport
 from benchmarks.startup import markdown as startup_markdown
 from benchmarks.targets import check, target_lines
@@ -61,6 +63,7 @@ _COMMANDS = {
     "memory": "memory",
     "head": "head",
     "projection": "projection",
+    "sdr": "sdr",
 }
 """The results that a full page is made of, and the command that makes each."""
 
@@ -93,6 +96,7 @@ _OTHERS = (
     ("Memory of indexing", _Kind(MemoryReport, memory_markdown, None, lambda _: [])),
     ("Vocabulary product", _Kind(HeadReport, head_markdown, None, lambda _: [])),
     ("Projection", _Kind(ProjectionReport, projection_markdown, None, lambda _: [])),
+    ("Binary codes", _Kind(OverlapReport, sdr_markdown, None, lambda _: [])),
 )
 
 

@@ -18,6 +18,7 @@ from benchmarks.recall import RecallReport
 from benchmarks.records_io import read_json
 from benchmarks.say import say
 from benchmarks.scale.records import ScaleReport
+from benchmarks.sdr import OverlapReport
 from benchmarks.startup import StartupReport
 from benchmarks.vectors.records import VectorReport
 from benchmarks.vocabulary_head import HeadReport
@@ -25,6 +26,7 @@ from benchmarks.vocabulary_head import HeadReport
 __all__ = ["Result", "read_results"]
 
 _KINDS: dict[str, type[Any]] = {
+    "overlap_searches": OverlapReport,
     "swept": VectorReport,
     "kept": RecallReport,
     "window_sizes": RangeReport,

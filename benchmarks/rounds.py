@@ -48,7 +48,11 @@ def latency(microseconds: NDArray[np.float64]) -> Latency:
 
 
 def time_calls(
-    calls: Sequence[Callable[[int], Any]], n: int, rounds: int, seconds: float = math.inf
+    calls: Sequence[Callable[[int], Any]],
+    n: int,
+    rounds: int,
+    seconds: float = math.inf,
+    clock: Callable[[], int] = time.perf_counter_ns,
 ) -> list[Timed]:
     """Put the queries 0 to n - 1 to every call, a block of them at a time.
 
@@ -58,6 +62,8 @@ def time_calls(
         rounds: how often each query is put.
         seconds: what all rounds of one call may take, going by two of the queries. A call
             that is slower is put the first queries only, ten at least.
+        clock: nanoseconds; ``time.thread_time_ns`` leaves out what other processes take, for calls
+            that stay in this thread.
 
     Returns:
         what was timed, parallel to ``calls``.
@@ -65,7 +71,6 @@ def time_calls(
     ends = [_queries_within(seconds / rounds, call, n) for call in calls]
     times = np.zeros((len(calls), rounds, n))
     answers: list[list[Any]] = [[] for _ in calls]
-    clock = time.perf_counter_ns
     with _without_collector():
         for r in range(rounds):
             for block, begin in enumerate(range(0, n, _BLOCK)):

@@ -15,12 +15,21 @@ from benchmarks.lexical.records import SearchReport
 from benchmarks.limits.records import LimitReport
 from benchmarks.markdown import table
 from benchmarks.projection import ProjectionReport
-from benchmarks.promises import building, encoding, growing, lexical, projecting, searching
+from benchmarks.promises import (
+    building,
+    encoding,
+    growing,
+    lexical,
+    overlap,
+    projecting,
+    searching,
+)
 from benchmarks.promises.target import Target
 from benchmarks.ranges.records import RangeReport
 from benchmarks.recall import RecallReport
 from benchmarks.result_files import read_results
 from benchmarks.scale.records import ScaleReport
+from benchmarks.sdr import OverlapReport
 from benchmarks.startup import StartupReport
 from benchmarks.vectors.records import VectorReport
 
@@ -111,6 +120,10 @@ PROMISES: tuple[Promise, ...] = (
         "inference-free queries are encoded in ≤ 1.1 × BM25's time",
         "python -m benchmarks encoding --texts ../shared/data/scifact",
         ((EncodingReport, encoding.queries),),
+    ),
+    Promise(
+        "binary codes, 1M of 2,048 cells with 40 active: ≥ 10 × as fast as faiss IndexBinaryFlat",
+        "python -m benchmarks sdr", ((OverlapReport, overlap.searches),),
     ),
     Promise(
         "BM25: ≥ 3 × bm25s's queries/s on a million documents, nowhere fewer",

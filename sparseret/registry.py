@@ -25,6 +25,7 @@ ENCODERS: Mapping[str, str] = {
     "deepimpact": "sparseret.encoders.deepimpact:DeepImpactEncoder",
     "inference-free": "sparseret.encoders.inference_free:InferenceFreeEncoder",
     "promptreps": "sparseret.encoders.promptreps:PromptRepsEncoder",
+    "sdr": "sparseret.encoders.sdr_text:SdrTextEncoder",
     "splade": "sparseret.encoders.splade:SpladeEncoder",
     "uhd": "sparseret.encoders.uhd:UhdEncoder",
     "unicoil": "sparseret.encoders.unicoil:UniCoilEncoder",

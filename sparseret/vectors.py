@@ -19,7 +19,7 @@ from sparseret.errors import VectorError
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
-__all__ = ["MAX_DIM", "check", "from_arrays"]
+__all__ = ["MAX_DIM", "check", "check_binary", "from_arrays"]
 
 MAX_DIM = 2**31
 """Largest dimension: columns are int32, so the largest column is ``2**31 - 1``."""
@@ -208,3 +208,25 @@ def _check_structure(
         )
     if nnz and (int(indices[:nnz].min()) < 0 or int(indices[:nnz].max()) >= minor):
         raise VectorError(f"indices must lie in 0..{minor - 1}")
+
+
+def check_binary(codes: object, *, dim: int | None = None) -> csr_array:
+    """Return binary codes as canonical CSR whose values are all 1, or say why they cannot be.
+
+    Args:
+        codes: as :func:`check` takes them; explicit zeros are dropped.
+        dim: required number of columns; None takes any.
+
+    Raises:
+        VectorError: as :func:`check`, or a value that is neither 0 nor 1.
+    """
+    canonical = check(codes, dim=dim)
+    other = canonical.data != 1
+    if other.any():
+        at = int(np.argmax(other))
+        row = int(np.searchsorted(canonical.indptr, at, side="right")) - 1
+        raise VectorError(
+            f"row {row}, column {canonical.indices[at]}: value {canonical.data[at]} in a binary "
+            "code, whose values are 0 and 1; compare with a threshold, or keep the largest first"
+        )
+    return canonical

@@ -39,9 +39,12 @@ from sparseret.kernels import (
     ImpactBuilder,
     ImpactLists,
     ImpactSegment,
+    SdrBits,
+    SdrLists,
     Segment,
     VocabularyHead,
     reference,
+    reference_sdr,
 )
 from sparseret.retriever import Retriever
 
@@ -406,6 +409,61 @@ def _head(weight: Any, bias: Any, hidden: Any, offsets: Any, width: Any, threads
         expect((found.values > 0).all(), "values that are not positive")
 
 
+def case_sdr(rng: Rng, state: State) -> str:
+    """Overlap search equals its reference; of altered arrays, it stays in bounds or refuses."""
+    n, cells, bits = int(rng.choice([1, 40, 300])), int(rng.choice([1, 70, 600])), 6
+    density = float(rng.choice([0.02, 0.3, 1.0]))
+    codes = vectors.check_binary(rng.random((n, cells)) < density)
+    queries = vectors.check_binary(rng.random((3, cells)) < density)
+    k, threshold = pick(rng, [1, 7, 2**62]), int(rng.choice([1, 3, 300]))
+    lists, packed = SdrLists.build(codes, bits), SdrBits.build(codes)
+    if rng.random() < 0.4:
+        want = reference_sdr.search(codes, queries, min(k, n), threshold)
+        for layout in (lists, packed):
+            found = layout.search(queries, k, threshold=threshold, threads=int(rng.integers(1, 4)))
+            expect_equal(found.counts, np.array([len(m.rows) for m in want]), "counts")
+            expect_equal(found.rows, np.concatenate([m.rows for m in want]), "rows")
+            expect_equal(found.overlaps, np.concatenate([m.overlaps for m in want]), "overlaps")
+        return "sdr"
+    calls: list[tuple[Callable[..., object], list[Any]]] = [
+        (_sdr_lists, [lists.docs, lists.ptr, lists.blocks, queries.indptr, queries.indices, n,
+                      cells, lists.most_active, bits, k, threshold]),
+        (_sdr_bits, [packed.words, queries.indptr, queries.indices, n, cells, k, threshold]),
+        (_sdr_build, [codes.indptr, codes.indices, cells, bits]),
+    ]  # fmt: skip
+    function, arguments = pick(rng, calls)
+    at = int(rng.integers(len(arguments)))
+    wrong = pick(rng, SIZES) if isinstance(arguments[at], int) else spoilt(rng, arguments[at])
+    arguments[at] = wrong
+    return "sdr refused" if refused(lambda: function(*arguments)) else "sdr altered"
+
+
+def _sdr_lists(
+    docs: Any, ptr: Any, blocks: Any, indptr: Any, cells: Any, n: Any, n_cells: Any, most: Any,
+    bits: Any, k: Any, threshold: Any,
+) -> None:  # fmt: skip
+    lists = SdrLists(n, n_cells, most, docs, ptr, blocks, bits)
+    _check_sdr(lists.search(Rows(indptr, cells, None), k, threshold=threshold), n, threshold)  # type: ignore[arg-type]
+
+
+def _sdr_bits(
+    words: Any, indptr: Any, cells: Any, n: Any, n_cells: Any, k: Any, threshold: Any
+) -> None:
+    packed = SdrBits(n, n_cells, words)
+    _check_sdr(packed.search(Rows(indptr, cells, None), k, threshold=threshold), n, threshold)  # type: ignore[arg-type]
+
+
+def _check_sdr(found: kernels.SdrRanking, n: int, threshold: int) -> None:
+    expect(found.counts.sum() == len(found.rows) == len(found.overlaps), "bad counts")
+    expect(((found.rows >= 0) & (found.rows < n)).all(), "rows that there are not")
+    expect((found.overlaps >= threshold).all(), "overlaps below the threshold")
+
+
+def _sdr_build(indptr: Any, cells: Any, n_cells: Any, bits: Any) -> None:
+    kernels._native.pack_sdr(n_cells, indptr, cells)
+    kernels._native.build_sdr_lists(n_cells, bits, indptr, cells)
+
+
 def case_functions(rng: Rng, state: State) -> str:
     """Wrong arguments of every function give a result or are refused."""
     rows = random_rows(rng, int(rng.choice([3, 50, 200])), 8, signed=bool(rng.random() < 0.3))
@@ -604,6 +662,7 @@ CASES = [
     case_search,
     case_build,
     case_head,
+    case_sdr,
     case_functions,
     case_functions,
     case_segments,

@@ -134,6 +134,7 @@ def test_native_code_has_its_doors() -> None:
         "kernels/collection.py",
         "kernels/top_k.py",
         "kernels/random_projection.py",
+        "kernels/sdr.py",
         "kernels/vocabulary_head.py",
     }
 

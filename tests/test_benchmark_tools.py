@@ -357,3 +357,29 @@ def test_a_small_run_on_vocabulary_heads(
     monkeypatch.setattr(vocabulary_head, "VocabularyHead", lambda *_: wrong)
     with pytest.raises(ValueError, match="sparseret float32 finds something else"):
         vocabulary_head.measure_heads(decoder, states, 1)
+
+
+def test_a_small_run_on_binary_codes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from benchmarks import sdr
+    from benchmarks.promises import overlap
+    from benchmarks.result_files import read_results
+
+    arguments = ["--codes", "500", "--cells", "256", "--active", "10", "--rounds", "2"]
+    sdr.main([*arguments, "--queries", "5", "--out", str(tmp_path / "sdr")])
+    (result,) = read_results([tmp_path / "sdr.json"])
+    report = result.record
+    assert (report.codes, report.cells, report.active) == (500, 256, 10)
+    ours = [own for own in report.overlap_searches if own.method == "SdrIndex"]
+    assert [own.times_fastest for own in ours] == [1.0, 1.0]
+    assert "| SdrIndex | random |" in capsys.readouterr().out
+    assert list(overlap.searches(report)) == []
+    peer = replace(ours[0], method=sdr.FAISS, times_fastest=9.0)
+    large = replace(report, codes=10**6, cells=2048, active=40, overlap_searches=(peer,))
+    assert [target.met for target in overlap.searches(large)] == [False]
+    index, rows = sdr.SdrIndex.build(sdr._draw(np.random.default_rng(0), 50, 64, 5)), 3
+    queries = sdr._draw(np.random.default_rng(1), rows, 64, 5)
+    calls = {"one": sdr._own(index, queries, 5), "other": lambda _: np.zeros(5, np.int64)}
+    with pytest.raises(ValueError, match="other finds other overlaps than one"):
+        sdr._compared(calls, "random", rows, 1)

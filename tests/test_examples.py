@@ -25,6 +25,8 @@ TESTED = {
     "promptreps.py",
     "rag_prompt.py",
     "random_projection.py",
+    "sdr_memory.py",
+    "sdr_search.py",
     "splade.py",
     "uhd.py",
     "unicoil.py",
@@ -245,3 +247,21 @@ def test_uhd() -> None:
     assert found == "5"
     assert of_query / 2 < int(shared) <= of_query
     assert "layer 1 #" in output
+
+
+def test_sdr_search() -> None:
+    lines = run("sdr_search.py").splitlines()
+    assert lines[0].startswith("4 codes of 2688 cells")
+    shared = [int(line.split()[0]) for line in lines[1:4]]
+    assert shared == sorted(shared, reverse=True)
+    assert "flutter" in lines[1]
+    assert shared[2] > int(lines[4].split()[0])
+
+
+def test_sdr_memory() -> None:
+    *recalled, theory = run("sdr_memory.py").splitlines()
+    for line in recalled:
+        winners, cells = map(float, re.findall(r"([\d.]+)%", line)[1:])
+        assert winners > 95
+        assert cells > 95
+    assert theory.endswith("659 patterns: 1 %")

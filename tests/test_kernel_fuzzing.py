@@ -21,6 +21,16 @@ def test_random_and_malformed_input(tmp_path: Path) -> None:
     assert done.stdout.splitlines()[-1] == "passed"
     assert "verify passed 0" in done.stdout  # no damaged file went unnoticed
     # Not everything is refused, nor accepted.
-    kinds = ("build", "files", "files refused", "functions refused", "head", "search", "segments")
+    kinds = (
+        "build",
+        "files",
+        "files refused",
+        "functions refused",
+        "head",
+        "sdr",
+        "sdr refused",
+        "search",
+        "segments",
+    )
     for kind in kinds:
         assert f"'{kind}'" in done.stdout, done.stdout

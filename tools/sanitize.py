@@ -30,6 +30,7 @@ ROOT = Path(__file__).resolve().parents[1]
 TESTS = [
     "test_kernel*.py", "test_impact*.py", "test_segment*.py", "test_inverted.py", "test_recall.py",
     "test_retriever_exact.py", "test_vocabulary_head.py", "test_random_projection.py",
+    "test_sdr_index.py", "test_top_k.py",
 ]  # fmt: skip
 """All that use the native module hard, threads and altered files among them."""
 

@@ -15,6 +15,7 @@ from sparseret.cli.eval import eval_command
 from sparseret.cli.index import index_command
 from sparseret.cli.info import info_command
 from sparseret.cli.merge import merge_command
+from sparseret.cli.sdr import sdr_app
 from sparseret.cli.search import search_command
 from sparseret.cli.tune import tune_command
 from sparseret.cli.verify import verify_command
@@ -36,6 +37,7 @@ app.command("delete")(delete_command)
 app.command("merge")(merge_command)
 app.command("tune")(tune_command)
 app.command("verify")(verify_command)
+app.add_typer(sdr_app, name="sdr")
 
 
 def _version(wanted: bool) -> None:

@@ -22,13 +22,22 @@ from numpy.typing import ArrayLike, NDArray
 from sparseret.errors import ConfigurationError, VectorError
 from sparseret.protocols import Codec
 
-__all__ = ["CODECS", "CODEC_FILE", "SavedCodec", "check_dense", "load_codec", "write_codec"]
+__all__ = [
+    "CODECS",
+    "CODEC_FILE",
+    "SavedCodec",
+    "check_dense",
+    "load_codec",
+    "read_codec",
+    "write_codec",
+]
 
 CODECS: Mapping[str, str] = {
     "autoencoder": "sparseret.encoders.sparse_autoencoder:SparseAutoencoder",
     "expansion-hashing": "sparseret.encoders.expansion_hashing:ExpansionHashing",
     "losse": "sparseret.encoders.losse:Losse",
     "random-projection": "sparseret.encoders.signed_projection:SignedProjection",
+    "sdr-dense": "sparseret.encoders.sdr_dense:SdrCodec",
 }
 """Built-in codecs: name -> "module:Class"."""
 
@@ -88,7 +97,7 @@ def load_codec(folder: str | Path) -> Codec:
     Raises:
         ConfigurationError: no codec's folder, one that was altered, or of a newer version.
     """
-    saved = _read(Path(folder))
+    saved = read_codec(folder)
     if saved.name not in CODECS:
         raise ConfigurationError(
             f"{folder} holds a codec {saved.name!r}; known are {', '.join(sorted(CODECS))}"
@@ -98,10 +107,15 @@ def load_codec(folder: str | Path) -> Codec:
     return codec
 
 
-def _read(folder: Path) -> SavedCodec:
+def read_codec(folder: str | Path) -> SavedCodec:
+    """Read what :func:`write_codec` wrote.
+
+    Raises:
+        ConfigurationError: no such file, or one that is truncated, altered, foreign or newer.
+    """
     from safetensors import SafetensorError, safe_open
 
-    file = folder / CODEC_FILE
+    file = Path(folder) / CODEC_FILE
     if not file.exists():
         raise ConfigurationError(f"{file}: no such file; give the folder of a codec")
     try:

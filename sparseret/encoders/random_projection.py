@@ -204,6 +204,7 @@ def read_blocks(
     size = rows or max(1, _BLOCK_VALUES // max(1, n_features))
     with progress_bar("transforming", len(array), show=show_progress) as advance:
         for first in range(0, max(1, len(array)), size):
-            block = check_dense(array[first : first + size], n_features, first=first)
+            numbers = range(first, first + size)
+            block = check_dense(array[first : first + size], n_features, numbers=numbers)
             yield block
             advance(len(block))

@@ -30,6 +30,7 @@ from sparseret.kernels.collection import (
     search,
 )
 from sparseret.kernels.random_projection import RandomMatrix, random_projection
+from sparseret.kernels.sdr import SdrBits, SdrLists, SdrRanking
 from sparseret.kernels.top_k import TopK, statistical_top_k, top_k
 from sparseret.kernels.vocabulary_head import PooledRows, VocabularyHead
 
@@ -49,6 +50,9 @@ __all__ = [
     "RankedColumns",
     "Ranking",
     "Rows",
+    "SdrBits",
+    "SdrLists",
+    "SdrRanking",
     "Segment",
     "TopK",
     "VocabularyHead",

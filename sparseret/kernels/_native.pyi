@@ -103,6 +103,44 @@ def random_projection(
     scale: float,
     n_threads: int,
 ) -> NDArray[np.float32]: ...
+
+class SdrLists:
+    def __init__(
+        self,
+        n_docs: int,
+        n_cells: int,
+        most_active: int,
+        block_bits: int,
+        docs: NDArray[np.uint16],
+        ptr: NDArray[np.uint32],
+        blocks: NDArray[np.int64],
+    ) -> None: ...
+    def search(
+        self,
+        indptr: NDArray[np.int64],
+        columns: NDArray[np.int32],
+        k: int,
+        threshold: int,
+        n_threads: int,
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int32]]: ...
+
+class SdrBits:
+    def __init__(self, n_docs: int, n_cells: int, words: NDArray[np.uint64]) -> None: ...
+    def search(
+        self,
+        indptr: NDArray[np.int64],
+        columns: NDArray[np.int32],
+        k: int,
+        threshold: int,
+        n_threads: int,
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int32]]: ...
+
+def build_sdr_lists(
+    n_cells: int, block_bits: int, indptr: NDArray[np.int64], columns: NDArray[np.int32]
+) -> tuple[NDArray[np.uint16], NDArray[np.uint32], NDArray[np.int64]]: ...
+def pack_sdr(
+    n_cells: int, indptr: NDArray[np.int64], columns: NDArray[np.int32]
+) -> NDArray[np.uint64]: ...
 def rank_columns(
     columns: NDArray[np.int32], values: NDArray[np.float32]
 ) -> tuple[NDArray[np.int32], NDArray[np.float32], NDArray[Any]]: ...

@@ -14,6 +14,7 @@
 #include "bind_head.hpp"
 #include "bind_largest.hpp"
 #include "bind_projection.hpp"
+#include "bind_sdr.hpp"
 #include "bind_search.hpp"
 #include "canonical.hpp"
 #include "codebook.hpp"
@@ -148,6 +149,21 @@ NB_MODULE(_native, m) {
     m.def("above_deviations", &above_deviations, "rows"_a, "width"_a, "deviations"_a, "n_threads"_a);
     m.def("random_projection", &random_projection, "indptr"_a, "columns"_a, "values"_a,
           "n_components"_a, "density"_a, "seed"_a, "is_signed"_a, "scale"_a, "n_threads"_a);
+    nb::class_<SdrLists>(m, "SdrLists")
+        .def(nb::init<std::size_t, std::size_t, std::size_t, unsigned, In<std::uint16_t>,
+                      In<std::uint32_t>, In<std::int64_t>>(),
+             "n_docs"_a, "n_cells"_a, "most_active"_a, "block_bits"_a, "docs"_a, "ptr"_a,
+             "blocks"_a)
+        .def("search", &SdrLists::search, "indptr"_a, "columns"_a, "k"_a, "threshold"_a,
+             "n_threads"_a);
+    nb::class_<SdrBits>(m, "SdrBits")
+        .def(nb::init<std::size_t, std::size_t, In<std::uint64_t>>(), "n_docs"_a, "n_cells"_a,
+             "words"_a)
+        .def("search", &SdrBits::search, "indptr"_a, "columns"_a, "k"_a, "threshold"_a,
+             "n_threads"_a);
+    m.def("build_sdr_lists", &build_sdr_lists, "n_cells"_a, "block_bits"_a, "indptr"_a,
+          "columns"_a);
+    m.def("pack_sdr", &pack_sdr, "n_cells"_a, "indptr"_a, "columns"_a);
     m.def("rank_columns", &rank_columns, "columns"_a, "values"_a);
     m.def("invert", &invert, "window_bits"_a, "row_ptr"_a, "columns"_a, "values"_a);
     m.def("codebook", &codebook, "row_ptr"_a, "values"_a, "lengths"_a.none(), "limit"_a);

@@ -20,7 +20,7 @@
 
 namespace sparseret {
 
-inline constexpr std::size_t kLanes = 16;
+inline constexpr std::size_t kGroupLanes = 16;
 
 // Most values that one group holds.
 inline constexpr std::size_t kMostSteps = 512;
@@ -28,10 +28,10 @@ inline constexpr std::size_t kMostSteps = 512;
 // Maxima of sixteen interleaved groups of `steps` values each, over `steps` * 16 values; false if one
 // is not a number.
 inline bool lane_maxima_scalar(const float* from, std::size_t steps, float* best) {
-    std::fill_n(best, kLanes, -std::numeric_limits<float>::infinity());
+    std::fill_n(best, kGroupLanes, -std::numeric_limits<float>::infinity());
     bool ordered = true;
-    for (const float* end = from + steps * kLanes; from < end; from += kLanes)
-        for (std::size_t lane = 0; lane < kLanes; ++lane) {
+    for (const float* end = from + steps * kGroupLanes; from < end; from += kGroupLanes)
+        for (std::size_t lane = 0; lane < kGroupLanes; ++lane) {
             best[lane] = std::max(best[lane], from[lane]);
             ordered &= from[lane] == from[lane];
         }
@@ -44,7 +44,7 @@ __attribute__((target("avx2"))) inline bool lane_maxima_avx2(const float* from, 
                                                              float* best) {
     __m256 low = _mm256_set1_ps(-std::numeric_limits<float>::infinity()), high = low;
     __m256 unordered = _mm256_setzero_ps();
-    for (const float* end = from + steps * kLanes; from < end; from += kLanes) {
+    for (const float* end = from + steps * kGroupLanes; from < end; from += kGroupLanes) {
         const __m256 first = _mm256_loadu_ps(from), second = _mm256_loadu_ps(from + 8);
         low = _mm256_max_ps(first, low);
         high = _mm256_max_ps(second, high);
@@ -59,9 +59,9 @@ __attribute__((target("avx512f"))) inline bool lane_maxima_avx512(const float* f
                                                                   std::size_t steps, float* best) {
     __m512 even = _mm512_set1_ps(-std::numeric_limits<float>::infinity()), odd = even;
     unsigned unordered = 0;
-    const float* const end = from + steps * kLanes;
-    for (; from + 2 * kLanes <= end; from += 2 * kLanes) {
-        const __m512 first = _mm512_loadu_ps(from), second = _mm512_loadu_ps(from + kLanes);
+    const float* const end = from + steps * kGroupLanes;
+    for (; from + 2 * kGroupLanes <= end; from += 2 * kGroupLanes) {
+        const __m512 first = _mm512_loadu_ps(from), second = _mm512_loadu_ps(from + kGroupLanes);
         even = _mm512_max_ps(first, even);
         odd = _mm512_max_ps(second, odd);
         unordered |= _mm512_cmp_ps_mask(first, second, _CMP_UNORD_Q);
@@ -119,7 +119,7 @@ __attribute__((target("avx512f"))) inline void reaching_avx512(const float* row,
 // Sums of values and of their squares, sixteen interleaved ones of each: the same numbers by any
 // instruction set, as each sum adds its values in ascending order.
 struct Moments {
-    std::array<double, kLanes> sums{}, squares{};
+    std::array<double, kGroupLanes> sums{}, squares{};
 
     void add(float value, std::size_t lane) {
         const double wide = value;
@@ -129,19 +129,19 @@ struct Moments {
 };
 
 inline void moments_scalar(const float* from, std::size_t steps, Moments& moments) {
-    for (const float* end = from + steps * kLanes; from < end; from += kLanes)
-        for (std::size_t lane = 0; lane < kLanes; ++lane) moments.add(from[lane], lane);
+    for (const float* end = from + steps * kGroupLanes; from < end; from += kGroupLanes)
+        for (std::size_t lane = 0; lane < kGroupLanes; ++lane) moments.add(from[lane], lane);
 }
 
 #ifdef SPARSERET_X86
 // One half of the lanes after the other: their sums stay in registers, and the row in the cache.
 __attribute__((target("avx2"))) inline void moments_avx2(const float* from, std::size_t steps,
                                                          Moments& moments) {
-    for (std::size_t lane = 0; lane < kLanes; lane += 8) {
+    for (std::size_t lane = 0; lane < kGroupLanes; lane += 8) {
         __m256d sums[2] = {_mm256_setzero_pd(), _mm256_setzero_pd()}, squares[2] = {sums[0], sums[0]};
         for (std::size_t step = 0; step < steps; ++step)
             for (std::size_t half = 0; half < 2; ++half) {
-                const __m256d value = _mm256_cvtps_pd(_mm_loadu_ps(from + step * kLanes + lane + 4 * half));
+                const __m256d value = _mm256_cvtps_pd(_mm_loadu_ps(from + step * kGroupLanes + lane + 4 * half));
                 sums[half] = _mm256_add_pd(sums[half], value);
                 squares[half] = _mm256_add_pd(squares[half], _mm256_mul_pd(value, value));
             }
@@ -157,7 +157,7 @@ __attribute__((target("avx512f"))) inline void moments_avx512(const float* from,
     __m512d sums[2] = {_mm512_setzero_pd(), _mm512_setzero_pd()}, squares[2] = {sums[0], sums[0]};
     for (std::size_t step = 0; step < steps; ++step)
         for (std::size_t half = 0; half < 2; ++half) {
-            const __m512d value = _mm512_cvtps_pd(_mm256_loadu_ps(from + step * kLanes + 8 * half));
+            const __m512d value = _mm512_cvtps_pd(_mm256_loadu_ps(from + step * kGroupLanes + 8 * half));
             sums[half] = _mm512_add_pd(sums[half], value);
             squares[half] = _mm512_add_pd(squares[half], _mm512_mul_pd(value, value));
         }
@@ -202,11 +202,11 @@ public:
                     std::vector<std::int32_t>& out) {
         out.clear();
         Moments moments;
-        const std::size_t steps = width / kLanes;
+        const std::size_t steps = width / kGroupLanes;
         add_moments(row, steps, moments);
-        for (std::size_t i = steps * kLanes; i < width; ++i) moments.add(row[i], i - steps * kLanes);
+        for (std::size_t i = steps * kGroupLanes; i < width; ++i) moments.add(row[i], i - steps * kGroupLanes);
         double sum = 0, square = 0;
-        for (std::size_t lane = 0; lane < kLanes; ++lane) {
+        for (std::size_t lane = 0; lane < kGroupLanes; ++lane) {
             sum += moments.sums[lane];
             square += moments.squares[lane];
         }
@@ -281,13 +281,13 @@ private:
 
     // Maxima of all groups; the values behind the last sixteen are groups of their own.
     bool maxima(const float* row, std::size_t width, std::size_t steps) {
-        const std::size_t whole = width / kLanes;
-        maxima_.resize((whole + steps - 1) / steps * kLanes);
+        const std::size_t whole = width / kGroupLanes;
+        maxima_.resize((whole + steps - 1) / steps * kGroupLanes);
         float* best = maxima_.data();
         bool ordered = true;
-        for (std::size_t step = 0; step < whole; step += steps, best += kLanes)
-            ordered &= lane_maxima(row + step * kLanes, std::min(steps, whole - step), best);
-        for (std::size_t i = whole * kLanes; i < width; ++i) {
+        for (std::size_t step = 0; step < whole; step += steps, best += kGroupLanes)
+            ordered &= lane_maxima(row + step * kGroupLanes, std::min(steps, whole - step), best);
+        for (std::size_t i = whole * kGroupLanes; i < width; ++i) {
             ordered &= row[i] == row[i];
             maxima_.push_back(row[i]);
         }
