@@ -20,6 +20,7 @@ COMMANDS = {
     "startup": ("benchmarks.startup", "opening an index and answering the first query"),
     "memory": ("benchmarks.memory", "peak memory of indexing as the corpus grows"),
     "presets": ("benchmarks.presets", "bytes and loss of rounded and pruned vectors"),
+    "codes": ("benchmarks.codes", "codes of dense vectors, beside vectors of as many bytes"),
     "sdr": ("benchmarks.sdr", "overlap search of binary codes, with faiss"),
     "head": ("benchmarks.vocabulary_head", "the vocabulary product of SPLADE"),
     "projection": ("benchmarks.projection", "random projection, hashing, and embedding of a graph"),

@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from benchmarks.codes import CodesReport
+from benchmarks.codes import markdown as codes_markdown
 from benchmarks.encoding.records import EncodingReport
 from benchmarks.encoding.tables import markdown as encoding_markdown
 from benchmarks.lexical.records import SearchReport
@@ -64,6 +66,8 @@ _COMMANDS = {
     "head": "head",
     "projection": "projection",
     "sdr": "sdr",
+    "codes": "codes --model MODEL --sets ../shared/data/cranfield ../shared/data/nfcorpus "
+    "../shared/data/scifact",
 }
 """The results that a full page is made of, and the command that makes each."""
 
@@ -96,6 +100,7 @@ _OTHERS = (
     ("Memory of indexing", _Kind(MemoryReport, memory_markdown, None, lambda _: [])),
     ("Vocabulary product", _Kind(HeadReport, head_markdown, None, lambda _: [])),
     ("Projection", _Kind(ProjectionReport, projection_markdown, None, lambda _: [])),
+    ("Codes of dense vectors", _Kind(CodesReport, codes_markdown, None, lambda _: [])),
     ("Binary codes", _Kind(OverlapReport, sdr_markdown, None, lambda _: [])),
 )
 

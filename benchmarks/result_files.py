@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from benchmarks.codes import CodesReport
 from benchmarks.encoding.records import EncodingReport
 from benchmarks.lexical.records import SearchReport
 from benchmarks.limits.records import LimitReport
@@ -26,6 +27,7 @@ from benchmarks.vocabulary_head import HeadReport
 __all__ = ["Result", "read_results"]
 
 _KINDS: dict[str, type[Any]] = {
+    "trained_on": CodesReport,
     "overlap_searches": OverlapReport,
     "swept": VectorReport,
     "kept": RecallReport,

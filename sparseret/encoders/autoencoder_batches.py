@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -11,10 +11,25 @@ from numpy.typing import ArrayLike, NDArray
 from sparseret.encoders.codecs import check_dense
 from sparseret.errors import VectorError
 
-__all__ = ["ranking_gradients", "read_arrays", "read_rows", "shuffled_batches"]
+__all__ = [
+    "Batch",
+    "ranking_gradients",
+    "read_arrays",
+    "read_batch",
+    "read_rows",
+    "shuffled_batches",
+]
 
 _BLOCK = 2**16
 """Vectors that are shuffled at a time, in blocks of random order."""
+
+
+class Batch(NamedTuple):
+    """Vectors of a step, and what is parallel to them; float32, shape (n, n_features)."""
+
+    inputs: NDArray[np.float32]
+    positives: NDArray[np.float32] | None
+    gradients: NDArray[np.float32] | None
 
 
 def read_arrays(X: Any, *parallel: Any) -> tuple[Any, list[Any]]:  # noqa: N803
@@ -38,6 +53,12 @@ def read_arrays(X: Any, *parallel: Any) -> tuple[Any, list[Any]]:  # noqa: N803
 def read_rows(source: Any, rows: NDArray[np.int64]) -> NDArray[np.float32]:
     """Some rows, float32. Raises VectorError where they are not finite."""
     return check_dense(source[rows], source.shape[1], numbers=rows.tolist())
+
+
+def read_batch(source: Any, others: Sequence[Any], rows: NDArray[np.int64]) -> Batch:
+    """Some rows of vectors, and of the two arrays parallel to them. Raises VectorError."""
+    parallel = (None if part is None else read_rows(part, rows) for part in others)
+    return Batch(read_rows(source, rows), *parallel)
 
 
 def shuffled_batches(

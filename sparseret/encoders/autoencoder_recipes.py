@@ -43,10 +43,6 @@ class Recipe:
     against those of the batch."""
     temperature: float = 0.2
     """Of the contrastive loss."""
-    similarity_weight: float = 0.0
-    """Of the divergence between the similarities within a batch by vectors and by codes: what makes
-    products of codes, which search goes by, order vectors as products of vectors do. Not part of
-    any of the papers."""
     first_k: float = 1.0
     """k begins at so many times its value and comes down within the first half [1]_ [5]_."""
     by_gradient: bool = False
@@ -67,7 +63,6 @@ class Recipe:
             ("wide_weight", 0.0, 1e6),
             ("contrastive_weight", 0.0, 1e6),
             ("temperature", 1e-3, 1e3),
-            ("similarity_weight", 0.0, 1e6),
             ("first_k", 1.0, 1e6),
             ("average", 0.0, 0.99999),
         ):

@@ -29,7 +29,6 @@ __all__ = [
     "decode",
     "densify",
     "geometric_median",
-    "similarity_loss",
     "zipf_quotas",
 ]
 
@@ -191,21 +190,6 @@ def contrastive_loss(codes: Tensor, positives: Tensor, temperature: float) -> Te
     )
     target = torch.arange(len(codes), device=codes.device)
     return torch.nn.functional.cross_entropy(similar / temperature, target)
-
-
-def similarity_loss(codes: Tensor, inputs: Tensor, scale: Tensor, temperature: float) -> Tensor:
-    """Kullback-Leibler divergence of the similarities of a batch: by codes from those by vectors.
-
-    Each row of both is a softmax over the other rows: of products of vectors of length 1 over the
-    temperature, and of products of codes times the scale, which is learned.
-    """
-    import torch
-
-    unit = torch.nn.functional.normalize(inputs, dim=1)
-    own = torch.eye(len(codes), dtype=torch.bool, device=codes.device)
-    wanted = (unit @ unit.T / temperature).masked_fill(own, -1e9).log_softmax(dim=1)
-    made = (codes @ codes.T * scale).masked_fill(own, -1e9).log_softmax(dim=1)
-    return torch.nn.functional.kl_div(made, wanted, log_target=True, reduction="batchmean")
 
 
 def geometric_median(

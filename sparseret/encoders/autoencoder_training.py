@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sparseret.encoders.autoencoder_batches import read_arrays, read_rows, shuffled_batches
+from sparseret.encoders.autoencoder_batches import (
+    Batch,
+    read_arrays,
+    read_batch,
+    read_rows,
+    shuffled_batches,
+)
 from sparseret.encoders.autoencoder_recipes import RECIPES, Recipe
 from sparseret.encoders.autoencoder_steps import (
     Chosen,
@@ -20,12 +26,15 @@ from sparseret.encoders.autoencoder_steps import (
     decode,
     densify,
     geometric_median,
-    similarity_loss,
     zipf_quotas,
 )
 from sparseret.encoders.autoencoder_usage import LatentUsage
 from sparseret.encoders.checkpoints import require_torch
-from sparseret.encoders.sparse_autoencoder import AutoencoderWeights, SparseAutoencoder
+from sparseret.encoders.sparse_autoencoder import (
+    AutoencoderWeights,
+    SparseAutoencoder,
+    standardize,
+)
 from sparseret.errors import ConfigurationError
 from sparseret.progress import progress_bar
 
@@ -35,8 +44,6 @@ if TYPE_CHECKING:
 
 __all__ = ["AutoencoderTrainer", "Progress"]
 
-_TEACHER = 0.05
-"""Temperature of the similarities that codes are to repeat."""
 _SAMPLE = 2**14
 """Vectors that the median and the scale are taken of."""
 
@@ -50,12 +57,6 @@ class Progress(NamedTuple):
     """Share of latents that have not been chosen for long, 0 to 1."""
 
 
-class _Batch(NamedTuple):
-    inputs: NDArray[np.float32]
-    positives: NDArray[np.float32] | None
-    gradients: NDArray[np.float32] | None
-
-
 @dataclass
 class _State:
     """What changes from step to step."""
@@ -67,8 +68,6 @@ class _State:
     optimizer: Any
     usage: LatentUsage
     average: dict[str, Tensor]
-    scale: Tensor
-    """Logarithm of the factor of products of codes in the similarity loss."""
     step: int = 0
 
 
@@ -179,7 +178,7 @@ class AutoencoderTrainer:
         with progress_bar("Training", self.epochs * len(source), show=show_progress) as advance:
             for _ in range(self.epochs):
                 for rows in shuffled_batches(len(source), self.batch_size, rng):
-                    batch = _batch(source, others, rows)
+                    batch = read_batch(source, others, rows)
                     self._train(batch, len(self.history) / steps)
                     advance(len(rows))
         return self
@@ -200,7 +199,7 @@ class AutoencoderTrainer:
             self._start(source)
         for begin in range(0, len(source), self.batch_size):
             rows = np.arange(begin, min(begin + self.batch_size, len(source)))
-            self._train(_batch(source, others, rows), None)
+            self._train(read_batch(source, others, rows), None)
         return self
 
     @property
@@ -254,21 +253,16 @@ class AutoencoderTrainer:
         encoder = parameter(rows)
         decoder = None if self.recipe.tied else parameter(rows)
         pre_bias, latent_bias = parameter(median), parameter(np.zeros(dim))
-        scale = parameter(np.array(np.log(1 / _TEACHER)))
-        learned = [p for p in (encoder, decoder, pre_bias, latent_bias, scale) if p is not None]
+        learned = [p for p in (encoder, decoder, pre_bias, latent_bias) if p is not None]
         # Gao et al., appendix A: so small an epsilon, as gradients of rare latents are small.
         optimizer = torch.optim.Adam(learned, lr=self.learning_rate, eps=6.25e-10)
         usage = LatentUsage(dim, self.device)
-        self._state = _State(encoder, decoder, pre_bias, latent_bias, optimizer, usage, {}, scale)
+        self._state = _State(encoder, decoder, pre_bias, latent_bias, optimizer, usage, {})
 
     def _prepare(self, dense: NDArray[np.float32]) -> NDArray[np.float32]:
-        if not self.normalize:
-            return dense
-        centred = dense - dense.mean(axis=1, keepdims=True)
-        made: NDArray[np.float32] = centred / (centred.std(axis=1, ddof=1, keepdims=True) + 1e-5)
-        return made
+        return standardize(dense) if self.normalize else dense
 
-    def _train(self, batch: _Batch, done: float | None) -> None:
+    def _train(self, batch: Batch, done: float | None) -> None:
         """One step; ``done`` is the share of the training behind it, None where it is unknown."""
         import torch
 
@@ -345,15 +339,8 @@ class AutoencoderTrainer:
             auxiliary = (target - rest).square().mean() / scale
             if bool(torch.isfinite(auxiliary)):
                 loss = loss + recipe.auxiliary_weight * auxiliary
-        if not (recipe.contrastive_weight or recipe.similarity_weight):
-            codes = None
-        else:
-            codes = densify(values, chosen, len(state.encoder))
-        if recipe.similarity_weight:
-            loss = loss + recipe.similarity_weight * similarity_loss(
-                codes, inputs, state.scale.exp(), _TEACHER
-            )
         if recipe.contrastive_weight:
+            codes = densify(values, chosen, len(state.encoder))
             near = codes
             if positives is not None:
                 moved = positives - state.pre_bias
@@ -393,11 +380,6 @@ class AutoencoderTrainer:
             "encoder": state.encoder, "pre_bias": state.pre_bias, "latent_bias": state.latent_bias,
         }  # fmt: skip
         return found if state.decoder is None else {**found, "decoder": state.decoder}
-
-
-def _batch(source: Any, others: list[Any], rows: NDArray[np.int64]) -> _Batch:
-    dense = read_rows(source, rows)
-    return _Batch(dense, *(None if part is None else read_rows(part, rows) for part in others))
 
 
 def _remove_parallel(decoder: Tensor) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sparseret.documents import Document
 from sparseret.encoders.codecs import load_codec
@@ -61,6 +62,9 @@ class CodesEncoder:
         codec: folder of a codec (:func:`sparseret.encoders.codecs.load_codec`) of that model's
             vectors.
         k: latents that a code keeps, where the codec is an autoencoder; None as it was saved.
+        query_k: for queries, so many products of the vector with the directions of latents in place
+            of a code (:meth:`~sparseret.encoders.sparse_autoencoder.SparseAutoencoder.project`);
+            None for codes. A few times k ranks more as the dense vectors do.
         max_length: tokens of a text that are read; None takes what the folder says, else 256.
             Longer texts are cut, and counted in :attr:`truncated`.
         batch_tokens: tokens that go through the model at a time.
@@ -81,6 +85,7 @@ class CodesEncoder:
         *,
         codec: str | Path | None = None,
         k: int | None = None,
+        query_k: int | None = None,
         max_length: int | None = None,
         batch_tokens: int = 4096,
         device: str = "cpu",
@@ -109,6 +114,13 @@ class CodesEncoder:
             if not isinstance(found, SparseAutoencoder):
                 raise ConfigurationError(f"k={k!r}: the codec {found.name} has no such option")
             found = found.with_k(k)
+        if query_k is not None:
+            if not isinstance(found, SparseAutoencoder):
+                raise ConfigurationError(
+                    f"query_k={query_k!r}: the codec {found.name} has no such option"
+                )
+            found.project(np.zeros((0, found.n_features), np.float32), query_k)  # is it in range?
+        self.query_k = query_k
         self.codec = found
         """Turns the model's vectors into sparse ones."""
         self.dense = DenseText(
@@ -131,6 +143,7 @@ class CodesEncoder:
             "folder": saved_name(folder, root),
             "codec": None if self._codec_folder is None else str(self._codec_folder),
             "k": k,
+            "query_k": query_k,
             "max_length": self.dense.max_length,
         }
 
@@ -149,7 +162,7 @@ class CodesEncoder:
     @cached_property
     def space(self) -> str:
         """Id of the vector space: model, tokenizer, settings and codec."""
-        made = [self.dense.identity, self._prompts, self.codec.space]
+        made = [self.dense.identity, self._prompts, self.codec.space, self.query_k]
         return f"codes/{sha256(json.dumps(made).encode()).hexdigest()[:16]}"
 
     @property
@@ -195,16 +208,23 @@ class CodesEncoder:
             ConfigurationError: the model cannot be used.
             MissingExtraError: torch or transformers is not installed.
         """
-        return self._encode(whole_text(documents), self._prompts[0], "documents", show_progress)
+        texts = whole_text(documents)
+        return self.codec.transform(
+            self._dense(texts, self._prompts[0], "documents", show_progress)
+        )
 
     def encode_queries(self, queries: Sequence[str], *, show_progress: bool = False) -> csr_array:
         """Codes of queries, float32, shape (len(queries), dim); errors as for documents."""
-        return self._encode(queries, self._prompts[1], "queries", show_progress)
+        dense = self._dense(queries, self._prompts[1], "queries", show_progress)
+        if self.query_k is not None and isinstance(self.codec, SparseAutoencoder):
+            return self.codec.project(dense, self.query_k)
+        return self.codec.transform(dense)
 
-    def _encode(self, texts: Sequence[str], prompt: str, what: str, show: bool) -> csr_array:
+    def _dense(
+        self, texts: Sequence[str], prompt: str, what: str, show: bool
+    ) -> NDArray[np.float32]:
         with progress_bar(f"Encoding {what}", len(texts), show=show) as advance:
-            dense = self.dense.encode(texts, prompt=prompt, advance=advance)
-        return self.codec.transform(np.asarray(dense))
+            return self.dense.encode(texts, prompt=prompt, advance=advance)
 
     # --- saving -----------------------------------------------------------------------------
 
@@ -217,6 +237,8 @@ class CodesEncoder:
         out = Path(path)
         modules = write_dense(out, self.dense)
         own: dict[str, Any] = {"max_length": self.dense.max_length}
+        if self.query_k is not None:
+            own["query_k"] = self.query_k
         active = None
         if isinstance(self.codec, SparseAutoencoder) and has_csr_layout(self.codec):
             place = f"{len(modules)}_SparseAutoEncoder"

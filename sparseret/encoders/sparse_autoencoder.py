@@ -36,7 +36,7 @@ from sparseret.progress import progress_bar
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
-__all__ = ["Activation", "AutoencoderWeights", "SparseAutoencoder"]
+__all__ = ["Activation", "AutoencoderWeights", "SparseAutoencoder", "standardize"]
 
 Activation: TypeAlias = Literal["relu", "linear"]
 
@@ -194,8 +194,7 @@ class SparseAutoencoder:
         """All latents before any is chosen, float32, shape (n, dim); for small n."""
         dense = check_dense(X, self.n_features)
         if self.normalize:
-            dense = dense - dense.mean(axis=1, keepdims=True)
-            dense /= dense.std(axis=1, ddof=1, keepdims=True) + _SMALL
+            dense = standardize(dense)
         made: NDArray[np.float32] = dense @ self.weights.encoder.T
         made += self._bias
         return made
@@ -228,6 +227,27 @@ class SparseAutoencoder:
         made += self.weights.pre_bias
         return made
 
+    def project(self, X: ArrayLike, k: int) -> csr_array:  # noqa: N803
+        """The k largest positive products with the directions of latents, shape (n, dim).
+
+        For queries: the product of all of them with a code is, up to what is the same for all
+        codes, the product of the vector with the reconstruction of that code. So this ranks as the
+        vectors themselves do where reconstructions are good; the code of a query ranks by which
+        latents both have. Not for normalised vectors, whose codes do not reconstruct them.
+
+        Raises:
+            ConfigurationError: k is out of its range, or vectors are normalised.
+            VectorError: as of :meth:`transform`.
+        """
+        if self.normalize:
+            raise ConfigurationError("codes of normalised vectors do not reconstruct the vectors")
+        directions = AutoencoderWeights(
+            self.weights.dictionary,
+            np.zeros(self.n_features, np.float32),
+            np.zeros(self.dim, np.float32),
+        )
+        return SparseAutoencoder(directions, k).transform(X)
+
     # --- saving -----------------------------------------------------------------------------
 
     @property
@@ -246,3 +266,10 @@ class SparseAutoencoder:
             return cls(AutoencoderWeights(**saved.arrays), **saved.options)
         except TypeError as error:
             raise ConfigurationError(f"no autoencoder that is known here: {error}") from error
+
+
+def standardize(dense: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Each vector with mean 0 and standard deviation 1; the same shape."""
+    centred = dense - dense.mean(axis=1, keepdims=True)
+    made: NDArray[np.float32] = centred / (centred.std(axis=1, ddof=1, keepdims=True) + _SMALL)
+    return made

@@ -1,0 +1,237 @@
+"""Sparse codes of dense vectors and what they lose: ``python -m benchmarks codes``.
+
+Encodes collections by a dense model, trains autoencoders on the documents, their titles and some of
+their sentences, and searches with codes; beside vectors that are cut to their first dimensions, or
+to their principal components, of the same number of stored bytes. Needs torch and transformers.
+Writes FILE.json and FILE.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.corpora import DATA
+from benchmarks.environment import Environment, environment, environment_lines
+from benchmarks.markdown import table
+from benchmarks.records_io import write_json
+from benchmarks.say import say
+from sparseret.documents import Document
+from sparseret.encoders.autoencoder_training import AutoencoderTrainer
+from sparseret.encoders.dense_text import DenseText, read_dense_steps
+from sparseret.encoders.model_folder import find_folder, read_modules
+from sparseret.encoders.sparse_autoencoder import SparseAutoencoder
+from sparseret.eval.code_card import rate_codes
+from sparseret.eval.datasets import Dataset, load_dataset
+from sparseret.eval.measures import measure
+from sparseret.eval.runs import RankedDocument
+from sparseret.readers import read_documents
+
+__all__ = ["CodesReport", "main", "markdown"]
+
+_MEASURE = "nDCG@10"
+_CODE_BYTES = 4
+"""Of an entry: a 16-bit column and a half-precision value."""
+_DENSE_BYTES = 2
+"""Of a dimension: a half-precision value."""
+_SENTENCE = re.compile(r"(?<=[.!?])\s+")
+
+
+@dataclass(frozen=True)
+class CodeQuality:
+    """One way to keep a collection's vectors, and how well it is searched."""
+
+    collection: str
+    method: str
+    k: int
+    """Entries of a code, 0 for dense vectors."""
+    bytes: int
+    """Stored, a document."""
+    ndcg: float
+
+
+@dataclass(frozen=True)
+class TrainedCodes:
+    """An autoencoder on all documents."""
+
+    recipe: str
+    dim: int
+    k: int
+    epochs: int
+    normalized_error: float
+    dead: float
+    dense: float
+
+
+@dataclass(frozen=True)
+class CodesReport:
+    """Everything measured."""
+
+    environment: Environment
+    model: str
+    trained_on: int
+    """Vectors."""
+    codes: list[CodeQuality]
+    trained: list[TrainedCodes]
+
+
+class _Collection:
+    def __init__(self, source: str, dense: DenseText) -> None:
+        self.dataset: Dataset = load_dataset(source)
+        self.name = Path(source).name
+        found = [record.document for record in read_documents(self.dataset.corpus)]
+        self.ids = [document.id for document in found]
+        self.documents = _cached(self.name, "documents", dense, [d.content for d in found])
+        queries = [query.text for query in self.dataset.queries]
+        self.queries = _cached(self.name, "queries", dense, queries)
+        self.parts = _cached(self.name, "parts", dense, _parts(found))
+
+    def rate(self, scores: NDArray[np.float32]) -> float:
+        """nDCG@10 of a matrix queries × documents; scores of 0 are no hits."""
+        run = {}
+        for query, row in zip(self.dataset.queries, scores, strict=True):
+            best = np.argsort(-row, kind="stable")[:10]
+            run[query.id] = [
+                RankedDocument(self.ids[place], float(row[place])) for place in best if row[place]
+            ]
+        return measure(run, self.dataset.qrels, [_MEASURE]).mean[_MEASURE]
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the benchmark."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks codes", description=__doc__)
+    parser.add_argument("--model", required=True, help="folder of a sentence-transformers model")
+    parser.add_argument("--sets", nargs="+", required=True, help="folders in BEIR's layout")
+    parser.add_argument("--k", nargs="+", type=int, default=[8, 16, 32, 64])
+    parser.add_argument("--recipes", nargs="+", default=["topk:4096:15", "csr:1536:15"],
+                        help="RECIPE:LATENTS:EPOCHS")  # fmt: skip
+    parser.add_argument("--batch-size", type=int, default=512)
+    parser.add_argument("--learning-rate", type=float, default=1e-3)
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/codes"))
+    options = parser.parse_args(arguments)
+    root = find_folder(options.model)
+    folder, pooling, normalize = read_dense_steps(root, read_modules(root).routes["document"])
+    dense = DenseText(folder, pooling=pooling, normalize=normalize)
+    collections = [_Collection(source, dense) for source in options.sets]
+    learned = np.concatenate([a for c in collections for a in (c.documents, c.parts)])
+    codes = [quality for c in collections for quality in _dense_ways(c, options.k)]
+    trained = []
+    for spec in options.recipes:
+        recipe, dim, epochs = spec.split(":")
+        for k in options.k:
+            say(f"training {spec} with k={k}")
+            trainer = AutoencoderTrainer(
+                int(dim), k, recipe, epochs=int(epochs), batch_size=options.batch_size,
+                learning_rate=options.learning_rate, dead_after=len(learned),
+            )  # fmt: skip
+            codec = trainer.fit(learned).codec
+            card = rate_codes(codec, np.concatenate([c.documents for c in collections]))
+            trained.append(
+                TrainedCodes(recipe, int(dim), k, int(epochs), card.normalized_error, card.dead,
+                             card.dense)
+            )  # fmt: skip
+            for c in collections:
+                codes += _code_ways(c, codec, recipe, k)
+                say(f"{c.name}: " + ", ".join(f"{q.method} {q.ndcg:.4f}" for q in codes[-2:]))
+    report = CodesReport(
+        environment(("sparseret", "torch", "transformers", "numpy")), root.name, len(learned),
+        codes, trained,
+    )  # fmt: skip
+    write_json(options.out.with_suffix(".json"), report)
+    options.out.with_suffix(".md").write_text(markdown(report), encoding="utf-8")
+    print(markdown(report))
+
+
+def _parts(documents: Sequence[Document]) -> list[str]:
+    """Titles, the first three sentences and the last one: short texts, as queries are."""
+    found: list[str] = []
+    for document in documents:
+        sentences = [s for s in _SENTENCE.split(document.text) if len(s.split()) >= 5]
+        found += [document.title, *sentences[:3], *sentences[-1:]]
+    return [text for text in dict.fromkeys(found) if text.strip()]
+
+
+def _cached(name: str, what: str, dense: DenseText, texts: list[str]) -> NDArray[np.float32]:
+    """Vectors, from the benchmark's data where they were made before."""
+    digest = dense.identity[0]
+    file = DATA / f"codes-{digest}-{name}-{what}.npy"
+    if file.exists():
+        made: NDArray[np.float32] = np.load(file)
+        if len(made) == len(texts):
+            return made
+    say(f"encoding {len(texts):,} {what} of {name}")
+    made = dense.encode(texts)
+    DATA.mkdir(parents=True, exist_ok=True)
+    np.save(file, made)
+    return made
+
+
+def _dense_ways(c: _Collection, ks: Sequence[int]) -> list[CodeQuality]:
+    width = c.documents.shape[1]
+    found = [
+        CodeQuality(c.name, "dense", 0, width * _DENSE_BYTES, c.rate(c.queries @ c.documents.T))
+    ]
+    # Directions of the largest second moments, without a mean: products are what is searched by.
+    _, _, components = np.linalg.svd(c.documents, full_matrices=False)
+    for k in ks:
+        dims = min(width, k * _CODE_BYTES // _DENSE_BYTES)
+        for method, axes in (("cut", np.eye(width)[:dims]), ("PCA", components[:dims])):
+            kept = [(part @ axes.T).astype(np.float32) for part in (c.queries, c.documents)]
+            quality = c.rate(kept[0] @ kept[1].T)
+            found.append(CodeQuality(c.name, method, k, dims * _DENSE_BYTES, quality))
+    return found
+
+
+def _code_ways(c: _Collection, codec: SparseAutoencoder, recipe: str, k: int) -> list[CodeQuality]:
+    codes = codec.transform(c.documents)
+    codes.data[:] = codes.data.astype(np.float16)
+    asked = {
+        f"{recipe}, codes of queries": codec.transform(c.queries),
+        f"{recipe}, query_k": codec.project(c.queries, min(codec.dim, 4 * k)),
+    }
+    return [
+        CodeQuality(c.name, method, k, k * _CODE_BYTES, c.rate((queries @ codes.T).toarray()))
+        for method, queries in asked.items()
+    ]
+
+
+def markdown(report: CodesReport) -> str:
+    """The whole report."""
+    methods = list(dict.fromkeys(q.method for q in report.codes if q.k))
+    lines = [
+        *environment_lines(report.environment),
+        "",
+        f"Vectors of {report.model}; autoencoders trained on {report.trained_on:,} vectors of "
+        f"documents, titles and sentences. {_MEASURE}; {_CODE_BYTES} bytes an entry of a code (a "
+        f"16-bit column, half precision), {_DENSE_BYTES} a dimension (half precision).",
+    ]
+    for name in dict.fromkeys(q.collection for q in report.codes):
+        found = {(q.method, q.k): q for q in report.codes if q.collection == name}
+        whole = found["dense", 0]
+        ks = sorted({k for _, k in found if k})
+        rows = [
+            [str(k), str(k * _CODE_BYTES), *(f"{found[m, k].ndcg:.4f}" for m in methods)]
+            for k in ks
+        ]
+        lines += [
+            "",
+            f"**{name}**: dense, {whole.bytes} bytes: {whole.ndcg:.4f}",
+            "",
+            *table(["k", "bytes", *methods], rows),
+        ]
+    rows = [
+        [t.recipe, f"{t.dim:,}", str(t.k), str(t.epochs), f"{t.normalized_error:.3f}",
+         f"{t.dead:.1%}", f"{t.dense:.1%}"]
+        for t in report.trained
+    ]  # fmt: skip
+    lines += [
+        "",
+        *table(["recipe", "latents", "k", "epochs", "error", "dead", "dense latents"], rows),
+    ]
+    return "\n".join(lines) + "\n"
