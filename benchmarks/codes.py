@@ -1,7 +1,7 @@
 """Sparse codes of dense vectors and what they lose: ``python -m benchmarks codes``.
 
-Encodes collections by a dense model, trains autoencoders on the documents, their titles and some of
-their sentences, and searches with codes; beside vectors that are cut to their first dimensions, or
+Encodes collections by a dense model, trains autoencoders on all their documents, and searches with
+codes; beside vectors that are cut to their first dimensions, or
 to their principal components, of the same number of stored bytes. Needs torch and transformers.
 Writes FILE.json and FILE.md.
 """
@@ -9,7 +9,6 @@ Writes FILE.json and FILE.md.
 from __future__ import annotations
 
 import argparse
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,16 +21,16 @@ from benchmarks.environment import Environment, environment, environment_lines
 from benchmarks.markdown import table
 from benchmarks.records_io import write_json
 from benchmarks.say import say
-from sparseret.documents import Document
 from sparseret.encoders.autoencoder_training import AutoencoderTrainer
-from sparseret.encoders.dense_text import DenseText, read_dense_steps
-from sparseret.encoders.model_folder import find_folder, read_modules
+from sparseret.encoders.dense_text import DenseText, load_dense
+from sparseret.encoders.model_folder import find_folder
 from sparseret.encoders.sparse_autoencoder import SparseAutoencoder
 from sparseret.eval.code_card import rate_codes
 from sparseret.eval.datasets import Dataset, load_dataset
 from sparseret.eval.measures import measure
 from sparseret.eval.runs import RankedDocument
 from sparseret.readers import read_documents
+from sparseret.train.codes import short_texts
 
 __all__ = ["CodesReport", "main", "markdown"]
 
@@ -40,7 +39,6 @@ _CODE_BYTES = 4
 """Of an entry: a 16-bit column and a half-precision value."""
 _DENSE_BYTES = 2
 """Of a dimension: a half-precision value."""
-_SENTENCE = re.compile(r"(?<=[.!?])\s+")
 
 
 @dataclass(frozen=True)
@@ -82,7 +80,7 @@ class CodesReport:
 
 
 class _Collection:
-    def __init__(self, source: str, dense: DenseText) -> None:
+    def __init__(self, source: str, dense: DenseText, *, short: bool) -> None:
         self.dataset: Dataset = load_dataset(source)
         self.name = Path(source).name
         found = [record.document for record in read_documents(self.dataset.corpus)]
@@ -90,7 +88,8 @@ class _Collection:
         self.documents = _cached(self.name, "documents", dense, [d.content for d in found])
         queries = [query.text for query in self.dataset.queries]
         self.queries = _cached(self.name, "queries", dense, queries)
-        self.parts = _cached(self.name, "parts", dense, _parts(found))
+        parts = [text for document in found for text in short_texts(document)]
+        self.parts = _cached(self.name, "parts", dense, parts) if short else None
 
     def rate(self, scores: NDArray[np.float32]) -> float:
         """nDCG@10 of a matrix queries × documents; scores of 0 are no hits."""
@@ -109,17 +108,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--model", required=True, help="folder of a sentence-transformers model")
     parser.add_argument("--sets", nargs="+", required=True, help="folders in BEIR's layout")
     parser.add_argument("--k", nargs="+", type=int, default=[8, 16, 32, 64])
-    parser.add_argument("--recipes", nargs="+", default=["topk:4096:15", "csr:1536:15"],
+    parser.add_argument("--recipes", nargs="+", default=["topk:4096:40", "csr:1536:40"],
                         help="RECIPE:LATENTS:EPOCHS")  # fmt: skip
-    parser.add_argument("--batch-size", type=int, default=512)
+    parser.add_argument("--short", action="store_true",
+                        help="train on titles and some sentences, too")  # fmt: skip
+    parser.add_argument("--batch-size", type=int, default=256)
     parser.add_argument("--learning-rate", type=float, default=1e-3)
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/codes"))
     options = parser.parse_args(arguments)
     root = find_folder(options.model)
-    folder, pooling, normalize = read_dense_steps(root, read_modules(root).routes["document"])
-    dense = DenseText(folder, pooling=pooling, normalize=normalize)
-    collections = [_Collection(source, dense) for source in options.sets]
-    learned = np.concatenate([a for c in collections for a in (c.documents, c.parts)])
+    dense = load_dense(root)
+    collections = [_Collection(source, dense, short=options.short) for source in options.sets]
+    learned = np.concatenate(
+        [a for c in collections for a in (c.documents, c.parts) if a is not None]
+    )
     codes = [quality for c in collections for quality in _dense_ways(c, options.k)]
     trained = []
     for spec in options.recipes:
@@ -146,15 +148,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     write_json(options.out.with_suffix(".json"), report)
     options.out.with_suffix(".md").write_text(markdown(report), encoding="utf-8")
     print(markdown(report))
-
-
-def _parts(documents: Sequence[Document]) -> list[str]:
-    """Titles, the first three sentences and the last one: short texts, as queries are."""
-    found: list[str] = []
-    for document in documents:
-        sentences = [s for s in _SENTENCE.split(document.text) if len(s.split()) >= 5]
-        found += [document.title, *sentences[:3], *sentences[-1:]]
-    return [text for text in dict.fromkeys(found) if text.strip()]
 
 
 def _cached(name: str, what: str, dense: DenseText, texts: list[str]) -> NDArray[np.float32]:
@@ -208,7 +201,7 @@ def markdown(report: CodesReport) -> str:
         *environment_lines(report.environment),
         "",
         f"Vectors of {report.model}; autoencoders trained on {report.trained_on:,} vectors of "
-        f"documents, titles and sentences. {_MEASURE}; {_CODE_BYTES} bytes an entry of a code (a "
+        f"all collections. {_MEASURE}; {_CODE_BYTES} bytes an entry of a code (a "
         f"16-bit column, half precision), {_DENSE_BYTES} a dimension (half precision).",
     ]
     for name in dict.fromkeys(q.collection for q in report.codes):

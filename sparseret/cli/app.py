@@ -12,11 +12,13 @@ import typer
 from sparseret.cli.delete import delete_command
 from sparseret.cli.encode import encode_command
 from sparseret.cli.eval import eval_command
+from sparseret.cli.eval_codes import eval_codes_command
 from sparseret.cli.index import index_command
 from sparseret.cli.info import info_command
 from sparseret.cli.merge import merge_command
 from sparseret.cli.sdr import sdr_app
 from sparseret.cli.search import search_command
+from sparseret.cli.train import train_app
 from sparseret.cli.tune import tune_command
 from sparseret.cli.verify import verify_command
 from sparseret.errors import SparseretError
@@ -38,6 +40,8 @@ app.command("merge")(merge_command)
 app.command("tune")(tune_command)
 app.command("verify")(verify_command)
 app.add_typer(sdr_app, name="sdr")
+app.add_typer(train_app, name="train")
+app.command("eval-codes")(eval_codes_command)
 
 
 def _version(wanted: bool) -> None:

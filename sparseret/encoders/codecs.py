@@ -28,6 +28,7 @@ __all__ = [
     "SavedCodec",
     "check_dense",
     "load_codec",
+    "open_vectors",
     "read_codec",
     "write_codec",
 ]
@@ -138,6 +139,24 @@ def read_codec(folder: str | Path) -> SavedCodec:
     if saved.space != space:
         raise ConfigurationError(f"{file} was altered; restore it, or train and save it again")
     return saved
+
+
+def open_vectors(file: str | Path) -> NDArray[Any]:
+    """Dense vectors of a .npy file, shape (n, n_features), mapped and not read.
+
+    Raises:
+        VectorError: no such file, one that is no .npy file of numbers, or of another shape.
+    """
+    try:
+        vectors: NDArray[Any] = np.load(file, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise VectorError(f"{file} cannot be read as a .npy file: {error}") from error
+    if vectors.ndim != 2 or vectors.dtype.kind not in "fiub":
+        raise VectorError(
+            f"{file} holds {vectors.dtype} of shape {vectors.shape}, expected numbers of shape "
+            "(n, n_features)"
+        )
+    return vectors
 
 
 def check_dense(

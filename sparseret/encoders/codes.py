@@ -1,8 +1,9 @@
 """Texts to sparse codes: a dense model of sentence-transformers, and a codec over its vectors.
 
-Two layouts are read. A folder of sentence-transformers' SparseEncoder whose last module is a
-SparseAutoEncoder ("CSR") holds both. With the option ``codec``, the folder is any dense model
-(Transformer, Pooling, Normalize), and the codec one that was saved by this package.
+Three layouts are read. A folder of sentence-transformers' SparseEncoder whose last module is a
+SparseAutoEncoder ("CSR") holds both. A folder that this package has saved holds a dense model
+(Transformer, Pooling, Normalize), and a codec in the folder ``codec``. With the option ``codec``,
+the two are in different places.
 """
 
 from __future__ import annotations
@@ -18,14 +19,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparseret.documents import Document
-from sparseret.encoders.codecs import load_codec
+from sparseret.encoders.codecs import CODEC_FILE, load_codec
 from sparseret.encoders.csr_layout import (
     has_csr_layout,
     read_csr_module,
     write_csr_module,
     write_dense,
 )
-from sparseret.encoders.dense_text import DenseText, read_dense_steps
+from sparseret.encoders.dense_text import load_dense
 from sparseret.encoders.fields import whole_text
 from sparseret.encoders.latent_labels import read_labels, write_labels
 from sparseret.encoders.model_folder import find_folder, read_license, read_modules
@@ -33,6 +34,7 @@ from sparseret.encoders.saved_folder import (
     Module,
     copy_license,
     known_options,
+    read_options,
     read_saved,
     saved_name,
     write_modules,
@@ -49,6 +51,7 @@ if TYPE_CHECKING:
 __all__ = ["CodesEncoder"]
 
 _CODEC_FOLDER = "codec"
+_CSR_MODULE = "SparseAutoEncoder"
 
 
 class CodesEncoder:
@@ -57,14 +60,14 @@ class CodesEncoder:
     Weights of the model are loaded at the first text. Empty texts have empty vectors.
 
     Args:
-        folder: of the model, or the id of such a repository of the Hugging Face Hub; with a
-            SparseAutoEncoder as the last module unless ``codec`` is given.
+        folder: of the model, or the id of such a repository of the Hugging Face Hub.
         codec: folder of a codec (:func:`sparseret.encoders.codecs.load_codec`) of that model's
-            vectors.
+            vectors; None where it is with the model.
         k: latents that a code keeps, where the codec is an autoencoder; None as it was saved.
         query_k: for queries, so many products of the vector with the directions of latents in place
             of a code (:meth:`~sparseret.encoders.sparse_autoencoder.SparseAutoencoder.project`);
-            None for codes. A few times k ranks more as the dense vectors do.
+            None as it was saved, which is codes at first. A few times k ranks more as the dense
+            vectors do.
         max_length: tokens of a text that are read; None takes what the folder says, else 256.
             Longer texts are cut, and counted in :attr:`truncated`.
         batch_tokens: tokens that go through the model at a time.
@@ -92,28 +95,26 @@ class CodesEncoder:
     ) -> None:
         self._root = root = find_folder(folder)
         modules = read_modules(root)
-        steps = modules.routes["document"]
-        if modules.routes["query"] is not steps:
-            raise ConfigurationError(f"{root}: cannot use a Router with a codec")
-        self._prompts = (modules.document_prompt, modules.query_prompt)
+        last = modules.routes["document"][-1:]
         self._codec_folder: Path | None = None
         found: Codec
-        if codec is not None:
-            self._codec_folder = Path(codec).absolute()
+        beside = root / _CODEC_FOLDER
+        if codec is not None or (beside / CODEC_FILE).exists():
+            self._codec_folder = beside if codec is None else Path(codec).absolute()
             found = load_codec(self._codec_folder)
-        elif steps and steps[-1].kind == "SparseAutoEncoder":
-            found = read_csr_module(steps[-1].folder, modules.max_active_dims)
-            steps = steps[:-1]
+        elif last and last[0].kind == _CSR_MODULE:
+            found = read_csr_module(last[0].folder, modules.max_active_dims)
         else:
             raise ConfigurationError(
                 f"{root} is a model of dense vectors: give the option codec, a folder written by "
                 "`sparseret train`"
             )
-        transformer, pooling, normalized = read_dense_steps(root, steps)
         if k is not None:
             if not isinstance(found, SparseAutoencoder):
                 raise ConfigurationError(f"k={k!r}: the codec {found.name} has no such option")
             found = found.with_k(k)
+        if query_k is None and codec is None:
+            query_k = read_options(root).get("query_k")
         if query_k is not None:
             if not isinstance(found, SparseAutoencoder):
                 raise ConfigurationError(
@@ -123,13 +124,12 @@ class CodesEncoder:
         self.query_k = query_k
         self.codec = found
         """Turns the model's vectors into sparse ones."""
-        self.dense = DenseText(
-            transformer,
-            pooling=pooling,
-            normalize=normalized,
+        self.dense = load_dense(
+            root,
             max_length=max_length,
             batch_tokens=batch_tokens,
             device=device,
+            without=_CSR_MODULE,
         )
         """The model."""
         if self.dense.n_features != found.n_features:
@@ -141,7 +141,7 @@ class CodesEncoder:
         """Licence of the model by the folder's own word; None where it says nothing."""
         self._options: dict[str, Any] = {
             "folder": saved_name(folder, root),
-            "codec": None if self._codec_folder is None else str(self._codec_folder),
+            "codec": None if codec is None else str(self._codec_folder),
             "k": k,
             "query_k": query_k,
             "max_length": self.dense.max_length,
@@ -162,7 +162,7 @@ class CodesEncoder:
     @cached_property
     def space(self) -> str:
         """Id of the vector space: model, tokenizer, settings and codec."""
-        made = [self.dense.identity, self._prompts, self.codec.space, self.query_k]
+        made = [self.dense.identity, self.codec.space, self.query_k]
         return f"codes/{sha256(json.dumps(made).encode()).hexdigest()[:16]}"
 
     @property
@@ -210,12 +210,12 @@ class CodesEncoder:
         """
         texts = whole_text(documents)
         return self.codec.transform(
-            self._dense(texts, self._prompts[0], "documents", show_progress)
+            self._dense(texts, self.dense.document_prompt, "documents", show_progress)
         )
 
     def encode_queries(self, queries: Sequence[str], *, show_progress: bool = False) -> csr_array:
         """Codes of queries, float32, shape (len(queries), dim); errors as for documents."""
-        dense = self._dense(queries, self._prompts[1], "queries", show_progress)
+        dense = self._dense(queries, self.dense.query_prompt, "queries", show_progress)
         if self.query_k is not None and isinstance(self.codec, SparseAutoencoder):
             return self.codec.project(dense, self.query_k)
         return self.codec.transform(dense)
@@ -241,13 +241,13 @@ class CodesEncoder:
             own["query_k"] = self.query_k
         active = None
         if isinstance(self.codec, SparseAutoencoder) and has_csr_layout(self.codec):
-            place = f"{len(modules)}_SparseAutoEncoder"
+            place = f"{len(modules)}_{_CSR_MODULE}"
             modules.append(Module(write_csr_module(out / place, self.codec), place))
             active = self.codec.k
         else:
             self.codec.save(out / _CODEC_FOLDER)
-            own["codec"] = _CODEC_FOLDER
-        write_modules(out, modules, self._prompts, max_active_dims=active)
+        prompts = (self.dense.document_prompt, self.dense.query_prompt)
+        write_modules(out, modules, prompts, max_active_dims=active)
         write_settings(out, self.name, own)
         write_labels(out if active is not None else out / _CODEC_FOLDER, self._labels)
         copy_license(self._root, out)
@@ -255,7 +255,4 @@ class CodesEncoder:
     @classmethod
     def load(cls, path: str | Path) -> CodesEncoder:
         """Read what :meth:`save` wrote. Raises ConfigurationError where it cannot."""
-        saved = read_saved(Path(path), cls.name)
-        if "codec" in saved:
-            saved["codec"] = Path(path) / saved["codec"]
-        return cls(**known_options(cls, saved))
+        return cls(**known_options(cls, read_saved(Path(path), cls.name)))

@@ -12,7 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparseret.encoders.checkpoints import load_checkpoint, require_neural
-from sparseret.encoders.model_folder import Step, model_digest, read_json
+from sparseret.encoders.model_folder import (
+    Step,
+    find_folder,
+    model_digest,
+    read_json,
+    read_modules,
+)
 from sparseret.encoders.text_batches import (
     TextTokenizer,
     TokenBatch,
@@ -26,7 +32,7 @@ if TYPE_CHECKING:
     from torch import Tensor
     from torch.nn import Module
 
-__all__ = ["DensePooling", "DenseText", "read_dense_steps"]
+__all__ = ["DensePooling", "DenseText", "load_dense"]
 
 DensePooling: TypeAlias = Literal["mean", "cls", "max", "lasttoken", "mean_sqrt_len_tokens"]
 
@@ -55,6 +61,8 @@ class DenseText:
             the model's limit where that is lower. Longer texts are cut and counted.
         batch_tokens: tokens that go through the model at a time, padding included.
         device: of torch.
+        document_prompt: what the model wants before a document.
+        query_prompt: what it wants before a query.
 
     Raises:
         ConfigurationError: an option out of its range.
@@ -73,6 +81,8 @@ class DenseText:
         max_length: int | None = None,
         batch_tokens: int = 4096,
         device: str = "cpu",
+        document_prompt: str = "",
+        query_prompt: str = "",
     ) -> None:
         if pooling not in get_args(DensePooling):
             raise ConfigurationError(
@@ -96,6 +106,8 @@ class DenseText:
         self.max_length = resolve_length(folder, max_length)
         self.batch_tokens = batch_tokens
         self.device = device
+        self.document_prompt = document_prompt
+        self.query_prompt = query_prompt
         self.truncated = 0
         """Texts of which tokens were left out, so far."""
         width = read_json(folder / "config.json").get("hidden_size")
@@ -107,7 +119,14 @@ class DenseText:
     @property
     def identity(self) -> list[Any]:
         """JSON values that change with everything that changes vectors."""
-        return [model_digest(self.folder), self.pooling, self.normalize, self.max_length]
+        return [
+            model_digest(self.folder),
+            self.pooling,
+            self.normalize,
+            self.max_length,
+            self.document_prompt,
+            self.query_prompt,
+        ]
 
     def encode(
         self,
@@ -171,16 +190,48 @@ class DenseText:
         return vectors
 
 
-def read_dense_steps(root: Path, steps: Sequence[Step]) -> tuple[Path, DensePooling, bool]:
-    """Folder of the transformer, pooling, and whether vectors are normalised.
+def load_dense(
+    folder: str | Path,
+    *,
+    max_length: int | None = None,
+    batch_tokens: int = 4096,
+    device: str = "cpu",
+    without: str | None = None,
+) -> DenseText:
+    """The dense model of a folder of sentence-transformers, or of a repository of its kind.
 
     Args:
-        root: the model's folder, for messages.
-        steps: the modules that make dense vectors, in order.
+        folder: has modules.json.
+        max_length: as of :class:`DenseText`, like the next two.
+        batch_tokens: likewise.
+        device: likewise.
+        without: kind of a last module that is left out, where it is there.
 
     Raises:
         ConfigurationError: other modules, or settings that are not known here.
     """
+    root = find_folder(folder)
+    modules = read_modules(root)
+    steps = modules.routes["document"]
+    if modules.routes["query"] is not steps:
+        raise ConfigurationError(f"{root}: a Router is no dense model")
+    if steps and steps[-1].kind == without:
+        steps = steps[:-1]
+    transformer, pooling, normalize = _read_steps(root, steps)
+    return DenseText(
+        transformer,
+        pooling=pooling,
+        normalize=normalize,
+        max_length=max_length,
+        batch_tokens=batch_tokens,
+        device=device,
+        document_prompt=modules.document_prompt,
+        query_prompt=modules.query_prompt,
+    )
+
+
+def _read_steps(root: Path, steps: Sequence[Step]) -> tuple[Path, DensePooling, bool]:
+    """Folder of the transformer, pooling, and whether vectors are normalised."""
     kinds = [step.kind for step in steps]
     if kinds not in (["Transformer", "Pooling"], ["Transformer", "Pooling", "Normalize"]):
         raise ConfigurationError(

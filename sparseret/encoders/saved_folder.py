@@ -25,6 +25,7 @@ __all__ = [
     "copy_license",
     "copy_tokenizer",
     "known_options",
+    "read_options",
     "read_saved",
     "saved_name",
     "write_encoder",
@@ -214,6 +215,14 @@ def read_saved(folder: Path, name: str) -> dict[str, Any]:
     if not isinstance(saved, dict) or saved.get("encoder") != name:
         raise ConfigurationError(f"{file} does not describe an encoder of the kind {name}")
     return {**saved["options"], "folder": folder}
+
+
+def read_options(folder: Path) -> dict[str, Any]:
+    """Options that were saved in a folder, by whatever encoder; none where there are none."""
+    file = folder / _SETTINGS_FILE
+    saved = read_json(file) if file.exists() else {}
+    options = saved.get("options") if isinstance(saved, dict) else None
+    return options if isinstance(options, dict) else {}
 
 
 def copy_license(source: Path, out: Path) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sparseret.errors import ConfigurationError, MissingExtraError, StorageError
 from sparseret.eval.evaluate import Report
@@ -13,7 +15,7 @@ from sparseret.eval.evaluate import Report
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["check_plot", "plot"]
+__all__ = ["check_plot", "plot", "plot_densities"]
 
 _FORMATS = (".png", ".svg", ".pdf")
 _BLUE, _ORANGE, _GREY = "#0072b2", "#d55e00", "#555555"  # told apart by colour-blind readers, too
@@ -64,6 +66,44 @@ def plot(path: str | Path, report: Report, measure: str, baseline: Report | None
         panel.spines[["top", "right"]].set_visible(False)
         panel.grid(axis="y", color="#dddddd", linewidth=0.6)
         panel.set_axisbelow(True)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(path, dpi=150)
+    except OSError as error:
+        raise StorageError(f"{path}: cannot be written ({error.strerror or error})") from error
+
+
+def plot_densities(
+    path: str | Path, densities: Sequence[NDArray[np.float64]], names: Sequence[str]
+) -> None:
+    """Draw how often latents are active, as a histogram on a logarithmic axis.
+
+    Args:
+        path: a PNG, SVG or PDF file.
+        densities: for each codec, the share of vectors that activate each latent, 0 to 1.
+        names: of the codecs.
+
+    Raises:
+        ConfigurationError: a file name with another suffix.
+        MissingExtraError: matplotlib is not installed.
+        StorageError: the file system refused.
+    """
+    path = Path(path)
+    check_plot(path)
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7.0, 4.2), layout="constrained")
+    FigureCanvasAgg(figure)
+    panel = figure.subplots()
+    least = min((float(d[d > 0].min()) for d in densities if (d > 0).any()), default=1e-6)
+    bins = np.geomspace(least, 1, 41)
+    for found, name in zip(densities, names, strict=True):
+        label = f"{name}: {(found == 0).mean():.1%} dead"
+        panel.hist(found[found > 0], bins.tolist(), histtype="step", label=label)
+    panel.set(xscale="log", xlabel="share of vectors that activate a latent", ylabel="latents")
+    panel.spines[["top", "right"]].set_visible(False)
+    panel.legend(frameon=False)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(path, dpi=150)
