@@ -238,7 +238,7 @@ def options_of_commands() -> dict[str, set[str]]:
 
 def test_cli_page_has_every_option_and_no_other() -> None:
     page = (ROOT / "docs" / "cli.md").read_text("utf-8")
-    sections = re.split(r"^## `sparseret ?([\w ]*)`.*$", page, flags=re.M)
+    sections = re.split(r"^## `sparseret ?([\w -]*)`.*$", page, flags=re.M)
     documented = {
         command: {
             option

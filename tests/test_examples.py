@@ -12,6 +12,7 @@ import pytest
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 TESTED = {
     "causal_lm.py",
+    "codes.py",
     "deepimpact.py",
     "evaluate.py",
     "expansion_hashing.py",
@@ -51,6 +52,14 @@ def test_every_example_is_tested_and_says_what_it_shows() -> None:
     assert {path.name for path in EXAMPLES.glob("*.py")} == TESTED
     for path in EXAMPLES.glob("*.py"):
         assert path.read_text("utf-8").startswith('"""')
+
+
+@pytest.mark.usefixtures("neural")
+def test_codes() -> None:
+    first, *hits = run("codes.py").splitlines()
+    assert re.fullmatch(r"\d\.\d of 120 latents explain [6-9]\d% of the variance", first)
+    assert len(hits) == 3
+    assert all(re.search(r"[23] topics in common", hit) for hit in hits)
 
 
 def test_filter() -> None:
