@@ -35,6 +35,8 @@ from sparseret.train.codes import short_texts
 __all__ = ["CodesReport", "main", "markdown"]
 
 _MEASURE = "nDCG@10"
+_QUERY_FACTOR = 16
+"""query_k, as a multiple of k."""
 _CODE_BYTES = 4
 """Of an entry: a 16-bit column and a half-precision value."""
 _DENSE_BYTES = 2
@@ -133,6 +135,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 learning_rate=options.learning_rate, dead_after=len(learned),
             )  # fmt: skip
             codec = trainer.fit(learned).codec
+            if codec.weights.decoder is not None:
+                codec = codec.refitted()
             card = rate_codes(codec, np.concatenate([c.documents for c in collections]))
             trained.append(
                 TrainedCodes(recipe, int(dim), k, int(epochs), card.normalized_error, card.dead,
@@ -186,7 +190,7 @@ def _code_ways(c: _Collection, codec: SparseAutoencoder, recipe: str, k: int) ->
     codes.data[:] = codes.data.astype(np.float16)
     asked = {
         f"{recipe}, codes of queries": codec.transform(c.queries),
-        f"{recipe}, query_k": codec.project(c.queries, min(codec.dim, 4 * k)),
+        f"{recipe}, query_k": codec.project(c.queries, min(codec.dim, _QUERY_FACTOR * k)),
     }
     return [
         CodeQuality(c.name, method, k, k * _CODE_BYTES, c.rate((queries @ codes.T).toarray()))

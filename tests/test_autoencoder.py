@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from sparseret import kernels
 from sparseret.encoders.autoencoder_batches import ranking_gradients, shuffled_batches
 from sparseret.encoders.autoencoder_recipes import RECIPES, Recipe
 from sparseret.encoders.autoencoder_training import AutoencoderTrainer
@@ -100,6 +101,29 @@ def test_projected_queries_rank_as_reconstructions_do() -> None:
     scores = (codec.project(query, DIM) @ codes.T).toarray()[0]
     wanted = (codec.inverse_transform(codes) @ query[0]) - codec.weights.pre_bias @ query[0]
     np.testing.assert_allclose(scores, wanted, rtol=1e-3)
+
+
+def test_refitted_values_are_those_of_least_squares() -> None:
+    from scipy.optimize import nnls
+
+    codec = SparseAutoencoder(weights(decoder=np.random.default_rng(3).random((DIM, WIDTH))), 6)
+    again = codec.refitted()
+    inputs = np.random.default_rng(1).standard_normal((300, WIDTH)).astype(np.float32) * 5
+    first, codes = codec.transform(inputs), again.transform(inputs)
+    errors = [
+        ((inputs - codec.inverse_transform(made)) ** 2).sum(axis=1) for made in (first, codes)
+    ]
+    assert (errors[1] <= errors[0] * (1 + 1e-5)).all()
+    assert errors[1].mean() < 0.9 * errors[0].mean()
+    columns = kernels.top_k(codec.affinities(inputs), 6).columns
+    for row in range(300):
+        chosen = codec.weights.dictionary[columns[row]].astype(np.float64)
+        _, least = nnls(chosen.T, (inputs[row] - codec.weights.pre_bias).astype(np.float64))
+        assert errors[1][row] == pytest.approx(least**2, rel=2e-2, abs=1e-3)
+    assert (codes.data > 0).all()
+    assert again.space != codec.space
+    with pytest.raises(ConfigurationError, match="refit=True goes with"):
+        SparseAutoencoder(weights(), 4, activation="linear", refit=True)
 
 
 def test_saved_and_loaded(tmp_path: Path) -> None:

@@ -78,6 +78,12 @@ def autoencoder_command(
         bool,
         typer.Option("--short/--whole", help="Train on titles and some sentences, too."),
     ] = False,
+    refit: Annotated[
+        bool,
+        typer.Option(
+            "--refit", help="Fit the values of chosen latents anew: better and slower codes."
+        ),
+    ] = False,
     seed: Annotated[int, typer.Option(min=0, help="Of all that is random.")] = 0,
     device: Annotated[str, typer.Option(help="Of torch, such as cuda.")] = "cpu",
 ) -> None:
@@ -97,7 +103,7 @@ def autoencoder_command(
 
     trainer = AutoencoderTrainer(
         latents, k, recipe.value, epochs=epochs, batch_size=batch_size,
-        learning_rate=learning_rate, seed=seed, device=device,
+        learning_rate=learning_rate, refit=refit, seed=seed, device=device,
     )  # fmt: skip
     show = sys.stderr.isatty()
     if source.endswith(".npy"):

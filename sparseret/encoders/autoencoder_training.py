@@ -85,6 +85,8 @@ class AutoencoderTrainer:
         dead_after: vectors after which a latent that was not chosen counts as dead.
         auxiliary_k: latents that reconstruct what is left over; None for half the features.
         normalize: whether each vector is given mean 0 and standard deviation 1 first.
+        refit: of the :class:`~sparseret.encoders.sparse_autoencoder.SparseAutoencoder` that is made;
+            no part of the training.
         seed: of the initial weights and of the order of vectors.
         device: of torch.
 
@@ -107,6 +109,7 @@ class AutoencoderTrainer:
         dead_after: int = 50_000,
         auxiliary_k: int | None = None,
         normalize: bool = False,
+        refit: bool = False,
         seed: int = 0,
         device: str = "cpu",
     ) -> None:
@@ -138,6 +141,7 @@ class AutoencoderTrainer:
         self.dead_after = dead_after
         self.auxiliary_k = auxiliary_k
         self.normalize = normalize
+        self.refit = refit
         self.seed = seed
         self.device = device
         self.history: list[Progress] = []
@@ -222,6 +226,7 @@ class AutoencoderTrainer:
             self.k,
             activation=self.recipe.activation,
             normalize=self.normalize,
+            refit=self.refit,
         )
 
     # --- a step -----------------------------------------------------------------------------

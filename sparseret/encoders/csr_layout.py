@@ -38,6 +38,7 @@ def has_csr_layout(codec: object) -> bool:
         and codec.activation == "relu"
         and codec.weights.decoder is None
         and codec.weights.thresholds is None
+        and not codec.refit
     )
 
 

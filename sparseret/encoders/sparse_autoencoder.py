@@ -29,6 +29,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from sparseret import vectors
 from sparseret.encoders.codecs import SavedCodec, check_dense, write_codec
+from sparseret.encoders.nonnegative_refit import refit_values
 from sparseret.errors import ConfigurationError, VectorError
 from sparseret.kernels import top_k
 from sparseret.progress import progress_bar
@@ -110,6 +111,8 @@ class SparseAutoencoder:
         activation: "relu" drops what is not positive, "linear" keeps negative values among the k
             largest.
         normalize: whether each vector is given mean 0 and standard deviation 1 first.
+        refit: whether the values of the chosen latents are fitted anew, by non-negative least
+            squares (:mod:`sparseret.encoders.nonnegative_refit`): better codes, and slower.
 
     Raises:
         ConfigurationError: an option out of its range.
@@ -124,6 +127,7 @@ class SparseAutoencoder:
         *,
         activation: Activation = "relu",
         normalize: bool = False,
+        refit: bool = False,
     ) -> None:
         if activation not in get_args(Activation):
             raise ConfigurationError(
@@ -135,7 +139,10 @@ class SparseAutoencoder:
             raise ConfigurationError(f"k must be from 1 to {self.dim}, the latents, got {k!r}")
         if normalize and self.n_features < 2:
             raise ConfigurationError("normalize=True needs vectors of 2 features or more")
+        if refit and (activation == "linear" or weights.thresholds is not None):
+            raise ConfigurationError("refit=True goes with the k largest and ReLU only")
         self.k = k
+        self.refit = bool(refit)
         self.activation = activation
         self.normalize = bool(normalize)
         # Folded, so that a vector is read once.
@@ -150,6 +157,7 @@ class SparseAutoencoder:
     def description(self) -> str:
         """One line for people."""
         chosen = f"k={self.k}" if self.weights.thresholds is None else "by thresholds"
+        chosen += ", refitted" * self.refit
         return f"autoencoder ({self.n_features} features to {self.dim} latents, {chosen})"
 
     @cached_property
@@ -160,7 +168,16 @@ class SparseAutoencoder:
     def with_k(self, k: int) -> SparseAutoencoder:
         """The same with another k: Makhzani and Frey take 1 to 3 times that of training (2.1)."""
         weights = replace(self.weights, thresholds=None)
-        return SparseAutoencoder(weights, k, activation=self.activation, normalize=self.normalize)
+        return self._with(weights, k, refit=self.refit)
+
+    def refitted(self) -> SparseAutoencoder:
+        """The same with ``refit``."""
+        return self._with(self.weights, self.k, refit=True)
+
+    def _with(self, weights: AutoencoderWeights, k: int, *, refit: bool) -> SparseAutoencoder:
+        return SparseAutoencoder(
+            weights, k, activation=self.activation, normalize=self.normalize, refit=refit
+        )
 
     # --- codes ------------------------------------------------------------------------------
 
@@ -207,6 +224,10 @@ class SparseAutoencoder:
             latents[~some] = 0
             return vectors.check(latents)
         columns, values = top_k(latents, self.k)
+        if self.refit:
+            prepared = standardize(dense) if self.normalize else dense
+            targets = prepared - self.weights.pre_bias
+            values = refit_values(targets, self.weights.dictionary, columns, np.maximum(values, 0))
         wanted = (values > 0) if self.activation == "relu" else (values != 0)
         wanted[~some] = False
         indptr = np.zeros(len(dense) + 1, np.int64)
@@ -252,7 +273,10 @@ class SparseAutoencoder:
 
     @property
     def _saved(self) -> SavedCodec:
-        options = {"k": self.k, "activation": self.activation, "normalize": self.normalize}
+        options = {
+            "k": self.k, "activation": self.activation, "normalize": self.normalize,
+            "refit": self.refit,
+        }  # fmt: skip
         return SavedCodec(self.name, options, dict(self.weights.arrays))
 
     def save(self, path: str | Path) -> None:
