@@ -110,7 +110,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--model", required=True, help="folder of a sentence-transformers model")
     parser.add_argument("--sets", nargs="+", required=True, help="folders in BEIR's layout")
     parser.add_argument("--k", nargs="+", type=int, default=[8, 16, 32, 64])
-    parser.add_argument("--recipes", nargs="+", default=["topk:4096:40", "csr:1536:40"],
+    parser.add_argument("--recipes", nargs="+", default=["topk:4096:60", "csr:1536:40"],
                         help="RECIPE:LATENTS:EPOCHS")  # fmt: skip
     parser.add_argument("--short", action="store_true",
                         help="train on titles and some sentences, too")  # fmt: skip

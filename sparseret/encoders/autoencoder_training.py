@@ -85,7 +85,7 @@ class AutoencoderTrainer:
         dead_after: vectors after which a latent that was not chosen counts as dead.
         auxiliary_k: latents that reconstruct what is left over; None for half the features.
         normalize: whether each vector is given mean 0 and standard deviation 1 first.
-        refit: of the :class:`~sparseret.encoders.sparse_autoencoder.SparseAutoencoder` that is made;
+        refit: of :class:`~sparseret.encoders.sparse_autoencoder.SparseAutoencoder`;
             no part of the training.
         seed: of the initial weights and of the order of vectors.
         device: of torch.
