@@ -111,3 +111,9 @@ def test_columns_of_an_altered_file_may_be_negative() -> None:
     segment = ImpactSegment(lists, DOCUMENTS.indptr, ranked.ranks, DOCUMENTS.data)
     wanted = np.array([-(2**31), -6, -5, -1, 4, 2**31 - 1], np.int32)
     assert segment.document_frequencies(wanted).tolist() == [0] * 6
+
+
+@pytest.mark.parametrize("allowed", [[np.ones((2, 1), np.uint64)], ["x"], 5])
+def test_bitmaps_of_other_types_are_refused(allowed: object) -> None:
+    with pytest.raises(TypeError, match="64-bit words"):
+        kernels.search([plain()], QUERY, 3, allowed=allowed)  # type: ignore[arg-type]

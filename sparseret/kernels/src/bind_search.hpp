@@ -315,7 +315,9 @@ inline nb::object Collection::search(std::size_t n_queries, std::int64_t n_colum
                       heaviest, largest_);
         throw std::overflow_error(text);
     }
-    const Bitmaps bitmaps = allowed.is_none() ? Bitmaps{} : nb::cast<Bitmaps>(allowed);
+    Bitmaps bitmaps;
+    if (!allowed.is_none() && !nb::try_cast<Bitmaps>(allowed, bitmaps))
+        throw nb::type_error("allowed: a sequence of arrays of 64-bit words, or None, per segment");
     const Targets found_in = targets(bitmaps, begin, end);
     // More than there are is as good as all, and sums of these must not overflow.
     k = std::clamp<std::size_t>(found_in.n_rows, 1, k);
