@@ -26,6 +26,9 @@ __all__ = ["CODECS", "CODEC_FILE", "SavedCodec", "check_dense", "load_codec", "w
 
 CODECS: Mapping[str, str] = {
     "autoencoder": "sparseret.encoders.sparse_autoencoder:SparseAutoencoder",
+    "dictionary": "sparseret.encoders.dictionary:Dictionary",
+    "discrete-sparse-coding": "sparseret.encoders.discrete_coding:DiscreteSparseCoding",
+    "vq": "sparseret.encoders.vector_quantiser:VectorQuantiser",
 }
 """Built-in codecs: name -> "module:Class"."""
 
