@@ -27,17 +27,19 @@ References:
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from typing_extensions import Self
 
 from sparseret.encoders.autoencoder_batches import read_arrays, read_rows, shuffled_batches
 from sparseret.encoders.dictionary import Dictionary, check_pursuit
 from sparseret.encoders.pursuits import PursuitMethod, pursue
 from sparseret.errors import ConfigurationError, VectorError
 from sparseret.progress import progress_bar
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 __all__ = ["DictionaryObjective", "DictionaryTrainer"]
 

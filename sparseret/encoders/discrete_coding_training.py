@@ -21,10 +21,10 @@ References:
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from typing_extensions import Self
 
 from sparseret.encoders.codecs import check_dense
 from sparseret.encoders.discrete_coding import (
@@ -39,6 +39,9 @@ from sparseret.encoders.discrete_coding import (
 )
 from sparseret.errors import ConfigurationError, VectorError
 from sparseret.progress import progress_bar
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 __all__ = ["DiscreteCodingTrainer"]
 

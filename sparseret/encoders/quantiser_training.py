@@ -19,11 +19,10 @@ References:
 
 from __future__ import annotations
 
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from typing_extensions import Self
 
 from sparseret.encoders.autoencoder_batches import read_arrays, read_rows
 from sparseret.encoders.vector_quantiser import (
@@ -34,6 +33,9 @@ from sparseret.encoders.vector_quantiser import (
 )
 from sparseret.errors import ConfigurationError, VectorError
 from sparseret.progress import progress_bar
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 __all__ = ["QuantiserTrainer"]
 
