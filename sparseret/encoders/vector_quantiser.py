@@ -214,10 +214,10 @@ def slices_of(n_features: int, m: int, kind: Quantisation) -> list[slice]:
 
 def squared_distances(rows: NDArray[Any], entries: NDArray[Any]) -> NDArray[np.float64]:
     """Of each row to each entry, float64, shape (len(rows), len(entries))."""
-    x, y = rows.astype(np.float64), entries.astype(np.float64)
+    x, y = np.asarray(rows, np.float64), np.asarray(entries, np.float64)
     made: NDArray[np.float64] = x @ y.T
     made *= -2
-    made += np.sum(x**2, axis=1)[:, None] + np.sum(y**2, axis=1)
+    made += np.einsum("ij,ij->i", x, x)[:, None] + np.einsum("ij,ij->i", y, y)
     return np.maximum(made, 0, out=made)
 
 
