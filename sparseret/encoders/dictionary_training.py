@@ -56,7 +56,8 @@ _UNUSED = 1e-10
 class DictionaryTrainer:
     """Learns dictionaries (:class:`sparseret.encoders.dictionary.Dictionary`).
 
-    Vectors are scaled to length 1 for training: a dictionary is of directions.
+    Vectors are scaled to length 1 for training: a dictionary is of directions. The sums take
+    8 dim^2 bytes, where masked for each fold.
 
     Args:
         dim: atoms.

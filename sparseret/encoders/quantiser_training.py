@@ -29,7 +29,6 @@ from sparseret.encoders.vector_quantiser import (
     Quantisation,
     VectorQuantiser,
     slices_of,
-    squared_distances,
 )
 from sparseret.errors import ConfigurationError, VectorError
 from sparseret.progress import progress_bar
@@ -185,6 +184,7 @@ class _Book:
     def learn(
         cls, rows: NDArray[np.float64], n: int, iterations: int, rng: np.random.Generator
     ) -> _Book:
+        rows = np.ascontiguousarray(rows)
         book = cls(_spread(rows, n, rng))
         before = None
         for _ in range(iterations):
@@ -206,14 +206,16 @@ class _Book:
     def nearest(self, rows: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """Number of each row's nearest entry, and the squared distance to it."""
         near = np.zeros(len(rows), np.int64)
-        distances = np.zeros(len(rows))
+        distances = np.einsum("ij,ij->i", rows, rows)
+        halves = np.einsum("ij,ij->i", self.entries, self.entries) / 2
         step = max(1, _BLOCK_VALUES // len(self.entries))
         for begin in range(0, len(rows), step):
             block = slice(begin, begin + step)
-            found = squared_distances(rows[block], self.entries)
-            near[block] = np.argmin(found, axis=1)
-            distances[block] = found.min(axis=1)
-        return near, distances
+            found = rows[block] @ self.entries.T  # the nearest has the largest x.e - e.e / 2
+            found -= halves
+            near[block] = np.argmax(found, axis=1)
+            distances[block] -= 2 * found[np.arange(len(found)), near[block]]
+        return near, np.maximum(distances, 0)
 
     def add(self, rows: NDArray[np.float64]) -> NDArray[np.int64]:
         near, distances = self.nearest(rows)
@@ -231,13 +233,15 @@ class _Book:
 def _spread(rows: NDArray[np.float64], n: int, rng: np.random.Generator) -> NDArray[np.float64]:
     """First entries, k-means++; what is drawn twice, as few rows are distinct, stays so."""
     entries = np.empty((n, rows.shape[1]))
+    squares = np.einsum("ij,ij->i", rows, rows)
     entries[0] = rows[rng.integers(len(rows))]
-    nearest = squared_distances(rows, entries[:1])[:, 0]
+    nearest = np.full(len(rows), np.inf)
     for i in range(1, n):
-        total = np.cumsum(nearest)
+        last = entries[i - 1]
+        np.minimum(nearest, squares - 2 * (rows @ last) + last @ last, out=nearest)
+        total = np.cumsum(np.maximum(nearest, 0))
         at = int(np.searchsorted(total, rng.random() * total[-1], "right"))
         entries[i] = rows[min(at, len(rows) - 1)]
-        np.minimum(nearest, squared_distances(rows, entries[i : i + 1])[:, 0], out=nearest)
     return entries
 
 

@@ -39,7 +39,7 @@ from sparseret.errors import ConfigurationError, VectorError
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
-__all__ = ["Quantisation", "VectorQuantiser", "slices_of", "squared_distances"]
+__all__ = ["Quantisation", "VectorQuantiser", "slices_of"]
 
 Quantisation: TypeAlias = Literal["product", "residual"]
 
@@ -153,7 +153,7 @@ class VectorQuantiser:
             left = dense[block].copy()
             for c, place in enumerate(slices_of(self.n_features, m, self.kind)):
                 book = self.entries[c][:, : place.stop - place.start]
-                distances = squared_distances(left[:, place], book)
+                distances = _squared_distances(left[:, place], book)
                 near = _nearest(distances, self.assignments)
                 gaps = np.take_along_axis(distances, near, axis=1)
                 gaps -= gaps[:, :1]
@@ -212,7 +212,7 @@ def slices_of(n_features: int, m: int, kind: Quantisation) -> list[slice]:
     return [slice(begin, end) for begin, end in zip([0, *ends[:-1]], ends, strict=True)]
 
 
-def squared_distances(rows: NDArray[Any], entries: NDArray[Any]) -> NDArray[np.float64]:
+def _squared_distances(rows: NDArray[Any], entries: NDArray[Any]) -> NDArray[np.float64]:
     """Of each row to each entry, float64, shape (len(rows), len(entries))."""
     x, y = np.asarray(rows, np.float64), np.asarray(entries, np.float64)
     made: NDArray[np.float64] = x @ y.T
