@@ -26,6 +26,7 @@ __all__ = [
     "Index",
     "Mode",
     "Statistics",
+    "TermWeights",
     "Vocabulary",
     "Weighting",
 ]
@@ -191,6 +192,17 @@ class Weighting(Protocol):
 
         Must be non-zero and finite for every positive value.
         """
+
+
+@runtime_checkable
+class TermWeights(Protocol):
+    """An encoder whose queries weigh terms where its documents do not, as BM25's do.
+
+    What is optional to an encoder: without it, a document's weights serve as those of a query, too.
+    """
+
+    def term_weights(self, columns: NDArray[np.int32]) -> NDArray[np.float32]:
+        """Weight in a query of one occurrence of each term, not negative, shape of ``columns``."""
 
 
 @runtime_checkable

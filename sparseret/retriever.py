@@ -21,11 +21,19 @@ from sparseret.errors import (
     VectorError,
 )
 from sparseret.explanation import Explanation, explain_score
+from sparseret.feedback import Feedback, Row, rocchio
 from sparseret.indexers.inverted import InvertedIndex
-from sparseret.indexers.search import search_mode, search_snapshot
+from sparseret.indexers.search import check_count, search_mode, search_snapshot
 from sparseret.indexers.snapshot import Snapshot
 from sparseret.indexers.vocabulary import CatalogVocabulary
-from sparseret.protocols import CollectionEncoder, Encoder, Hits, Mode, Vocabulary
+from sparseret.protocols import (
+    CollectionEncoder,
+    Encoder,
+    Hits,
+    Mode,
+    TermWeights,
+    Vocabulary,
+)
 from sparseret.registry import load_encoder
 
 if TYPE_CHECKING:
@@ -157,9 +165,14 @@ class Retriever:
 
     def search(
         self,
-        query: str,
+        query: str | None = None,
         k: int = 10,
         *,
+        like: Sequence[str] = (),
+        unlike: Sequence[str] = (),
+        alpha: float = 1.0,
+        beta: float = 0.75,
+        gamma: float = 0.15,
         filter: Filter | str | None = None,
         exact: bool | None = None,
         recall: float | None = None,
@@ -169,8 +182,14 @@ class Retriever:
         The search is exact unless ``recall`` is given.
 
         Args:
-            query: any text.
+            query: any text; may be left out where ``like`` is given.
             k: at least 1.
+            like: ids of documents like those wanted. They and those in ``unlike`` become a part of
+                the query (:mod:`sparseret.feedback`), and are no results.
+            unlike: ids of documents unlike those wanted.
+            alpha: how much the text counts, with ``like`` or ``unlike``.
+            beta: how much the documents liked count.
+            gamma: how much the documents unliked count against.
             filter: metadata condition that documents must satisfy, such as
                 ``'year >= 2015 and lang = "en"'`` (docs/filters.md); applied before ranking.
             exact: True for the results of the full product, which is the default.
@@ -179,11 +198,22 @@ class Retriever:
                 nothing was calibrated, or the index is one of counts; :meth:`mode` tells.
 
         Raises:
+            DocumentError: no document has an id of ``like`` or ``unlike``.
             ConfigurationError, FilterError, CorruptIndexError
         """
-        return self.search_batch([query], k, filter=filter, exact=exact, recall=recall, threads=1)[
-            0
-        ]
+        view = self._view
+        check_count("k", k)
+        feedback = Feedback(like, unlike, alpha, beta, gamma)
+        hits = search_snapshot(
+            view.snapshot,
+            self._query_vector(view, query, feedback),
+            k + len(feedback.ids),
+            where=filter,
+            exact=exact,
+            recall=recall,
+            threads=1,
+        )
+        return _results(view, _without(hits, feedback.ids, k))[0]
 
     def search_batch(
         self,
@@ -198,18 +228,7 @@ class Retriever:
         """:meth:`search` for many queries, spread over ``threads`` (None for one per core)."""
         view = self._view
         hits = self._hits(view, queries, k, filter, exact, recall, threads)
-        wanted = list(dict.fromkeys(chain.from_iterable(hits.ids)))
-        found = dict(zip(wanted, view.snapshot.catalog.documents(wanted), strict=True))
-        results = []
-        for ids, scores in zip(hits.ids, hits.scores, strict=True):
-            row = []
-            for id, score in zip(ids, scores.tolist(), strict=True):
-                document = found[id]
-                if document is None:  # pragma: no cover - a snapshot names no missing document
-                    raise CorruptIndexError(f"document {id!r} is in a segment but not the catalog")
-                row.append(Result(id, score, document.title, document.text, document.metadata))
-            results.append(row)
-        return results
+        return _results(view, hits)
 
     def retrieve(
         self,
@@ -234,18 +253,29 @@ class Retriever:
         """
         return search_mode(self._view.snapshot, k, exact=exact, recall=recall)
 
-    def explain(self, query: str, id: str) -> Explanation:
+    def explain(
+        self,
+        query: str | None,
+        id: str,
+        *,
+        like: Sequence[str] = (),
+        unlike: Sequence[str] = (),
+        alpha: float = 1.0,
+        beta: float = 0.75,
+        gamma: float = 0.15,
+    ) -> Explanation:
         """The terms that query and document share, with weights and contributions.
 
+        All arguments but ``id`` are those of :meth:`search`.
+
         Raises:
-            DocumentError: no document has the id.
+            DocumentError: no document has the id, or one of ``like`` or ``unlike``.
+            ConfigurationError
         """
-        snapshot, encoder = self._view
-        numbers = snapshot.catalog.numbers_of([id])
-        if not len(numbers):
-            raise DocumentError(f"no document with id {id!r} in {self.path}")
-        vector = self._encode_queries(encoder, [query])
-        return explain_score(id, vector, *snapshot.row(int(numbers[0])), encoder)
+        view = self._view
+        row = self._row(view, id)
+        vector = self._query_vector(view, query, Feedback(like, unlike, alpha, beta, gamma))
+        return explain_score(id, vector, *row, view.encoder)
 
     # --- documents --------------------------------------------------------------------------
 
@@ -416,6 +446,38 @@ class Retriever:
             )
         return vectors
 
+    def _query_vector(self, view: _View, query: str | None, feedback: Feedback) -> csr_array:
+        """Of a text, or of a text and documents; canonical, shape (1, dim)."""
+        if not feedback.ids:
+            if query is None:
+                raise ConfigurationError("a query must be a string; without one, give ids in like")
+            return self._encode_queries(view.encoder, [query])
+        if query is None and not feedback.like:
+            raise ConfigurationError(
+                "unlike alone says nothing of what is wanted: give a query, or ids in like"
+            )
+        text, dim = None, view.encoder.dim
+        if query is not None:
+            encoded = self._encode_queries(view.encoder, [query])
+            text, dim = Row(encoded.indices, encoded.data), encoded.shape[1]
+        liked, unliked = (
+            [self._as_query(view, self._row(view, id)) for id in ids]
+            for ids in (feedback.like, feedback.unlike)
+        )
+        return rocchio(text, liked, unliked, feedback, dim=dim, signed=view.encoder.signed)
+
+    def _row(self, view: _View, id: str) -> Row:
+        numbers = view.snapshot.catalog.numbers_of([id])
+        if not len(numbers):
+            raise DocumentError(f"no document with id {id!r} in {self.path}")
+        return Row(*view.snapshot.row(int(numbers[0])))
+
+    def _as_query(self, view: _View, document: Row) -> Row:
+        if not isinstance(view.encoder, TermWeights):
+            return document
+        weights = document.weights * view.encoder.term_weights(document.columns)
+        return document._replace(weights=weights)
+
     def _hits(
         self,
         view: _View,
@@ -490,6 +552,33 @@ def _recorded_encoder(path: Path) -> Encoder:
             f"{path} was made with the encoder {name!r}, which cannot be made again: {error}. "
             "Install the package it comes from, or give it: Retriever.open(path, encoder=...)"
         ) from error
+
+
+def _results(view: _View, hits: Hits) -> list[list[Result]]:
+    """Hits with their documents."""
+    wanted = list(dict.fromkeys(chain.from_iterable(hits.ids)))
+    found = dict(zip(wanted, view.snapshot.catalog.documents(wanted), strict=True))
+    results = []
+    for ids, scores in zip(hits.ids, hits.scores, strict=True):
+        row = []
+        for id, score in zip(ids, scores.tolist(), strict=True):
+            document = found[id]
+            if document is None:  # pragma: no cover - a snapshot names no missing document
+                raise CorruptIndexError(f"document {id!r} is in a segment but not the catalog")
+            row.append(Result(id, score, document.title, document.text, document.metadata))
+        results.append(row)
+    return results
+
+
+def _without(hits: Hits, ids: Sequence[str], k: int) -> Hits:
+    """The best k hits of each query that are none of these documents."""
+    if not ids:
+        return hits
+    kept = [[i for i, id in enumerate(row) if id not in ids][:k] for row in hits.ids]
+    return hits._replace(
+        ids=[[row[i] for i in places] for row, places in zip(hits.ids, kept, strict=True)],
+        scores=[scores[places] for scores, places in zip(hits.scores, kept, strict=True)],
+    )
 
 
 def _documents(view: _View) -> Iterator[Document]:

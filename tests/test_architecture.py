@@ -24,7 +24,7 @@ ROOMS: list[set[str]] = [
     {"kernels", "documents", "linefile"},
     {"vectors", "protocols", "readers", "analysis"},
     {"registry", "encoders", "indexers"},
-    {"explanation", "snippets"},
+    {"explanation", "feedback", "snippets"},
     {"retriever"},
     {"ingest", "eval", "train"},
     {"cli"},

@@ -13,11 +13,13 @@ EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 TESTED = {
     "causal_lm.py",
     "codes.py",
+    "codebooks.py",
     "deepimpact.py",
     "evaluate.py",
     "expansion_hashing.py",
     "explain.py",
     "fastrp.py",
+    "feedback.py",
     "filter.py",
     "index_a_folder.py",
     "inference_free.py",
@@ -66,6 +68,21 @@ def test_filter() -> None:
     found = [re.split(r"\s{2,}", line) for line in run("filter.py").splitlines()]
     assert [ids for _, ids in found] == ["n2 n3", "n1 n3", "n4", "n2", "n1 n4"]
     assert found[3][0] == "year >= 1955 and year < 1960"
+
+
+def test_feedback() -> None:
+    output = run("feedback.py")
+    rows = re.findall(r"^(query|query and 3 documents) +([\d.]+) +([\d.]+)$", output, re.M)
+    (_, *plain), (_, *judged) = rows
+    assert all(float(new) > float(old) + 0.04 for old, new in zip(plain, judged, strict=True))
+
+
+def test_codebooks() -> None:
+    output = run("codebooks.py")
+    shares = [float(share) for share in re.findall(r"^ *\d+ examples?: +([\d.]+)$", output, re.M)]
+    assert len(shares) == 3
+    assert shares == sorted(shares)
+    assert shares[-1] > 0.8
 
 
 def test_explain() -> None:

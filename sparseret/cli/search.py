@@ -26,6 +26,23 @@ def search_command(
     query: Annotated[
         str | None, typer.Argument(help="What to look for.", show_default=False)
     ] = None,
+    like: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="ID",
+            help="A document like those wanted, besides the query or in its place; repeat it for "
+            "more.",
+            show_default=False,
+        ),
+    ] = None,
+    unlike: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="ID",
+            help="A document unlike those wanted; repeat it for more.",
+            show_default=False,
+        ),
+    ] = None,
     k: Annotated[int, typer.Option("-k", min=1, help="Results, or results of each query.")] = 10,
     filter: Annotated[
         str | None,
@@ -74,12 +91,17 @@ def search_command(
 
     sparseret search my.idx "wing" --filter 'year >= 1955 and not lang = "de"'
 
+    sparseret search my.idx "wing" --like 184 --like 29 --unlike 31
+
     sparseret search my.idx --queries queries.jsonl -k 100 --run my.run
 
     sparseret search my.idx --queries queries.jsonl --recall 0.95
     """
-    if (query is None) == (queries is None):
-        raise typer.BadParameter("give either a query or --queries FILE")
+    like, unlike = like or [], unlike or []
+    if (query is None and not like) == (queries is None):
+        raise typer.BadParameter("give either a query or --queries FILE, or documents to --like")
+    if queries is not None and unlike:
+        raise typer.BadParameter("--like and --unlike go with a single query")
     if exact and recall is not None:
         raise typer.BadParameter("--exact and --recall exclude one another; give one of them")
     if queries is None and (run is not None or threads is not None):
@@ -95,9 +117,11 @@ def search_command(
             _write_run(retriever, queries, k, filter, exact, recall, run, threads)
             return
         results = retriever.search(
-            query or "", k, filter=filter, exact=exact or None, recall=recall
+            query, k, like=like, unlike=unlike, filter=filter, exact=exact or None, recall=recall
         )
-        explanations = [retriever.explain(query or "", r.id) for r in results] if explain else []
+        explanations = [
+            retriever.explain(query, r.id, like=like, unlike=unlike) for r in results if explain
+        ]
         if json_lines or not sys.stdout.isatty():
             _print_json(results, explanations)
         else:

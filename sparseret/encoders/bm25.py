@@ -294,6 +294,16 @@ class BM25Encoder:
                 weights = (self.k1 + 1) * weights + self.delta
         return weights.astype(np.float32)
 
+    def term_weights(self, columns: NDArray[np.int32]) -> NDArray[np.float32]:
+        """Inverse document frequencies, shape of ``columns``; 0 where no document has the term.
+
+        Raises:
+            ConfigurationError: neither fitted nor bound.
+        """
+        statistics = self._require_statistics()
+        frequencies = statistics.document_frequencies(columns)
+        return self._idf(frequencies, statistics.n_documents).astype(np.float32)
+
     def _idf(self, df: NDArray[np.int64], n: int) -> NDArray[np.float64]:
         """Inverse document frequency; 0 where no document has the term."""
         seen = np.maximum(df, 1).astype(np.float64)

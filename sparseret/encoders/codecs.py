@@ -35,10 +35,13 @@ __all__ = [
 
 CODECS: Mapping[str, str] = {
     "autoencoder": "sparseret.encoders.sparse_autoencoder:SparseAutoencoder",
+    "dictionary": "sparseret.encoders.dictionary:Dictionary",
+    "discrete-sparse-coding": "sparseret.encoders.discrete_coding:DiscreteSparseCoding",
     "expansion-hashing": "sparseret.encoders.expansion_hashing:ExpansionHashing",
     "losse": "sparseret.encoders.losse:Losse",
     "random-projection": "sparseret.encoders.signed_projection:SignedProjection",
     "sdr-dense": "sparseret.encoders.sdr_dense:SdrCodec",
+    "vq": "sparseret.encoders.vector_quantiser:VectorQuantiser",
 }
 """Built-in codecs: name -> "module:Class"."""
 
