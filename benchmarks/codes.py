@@ -1,7 +1,7 @@
 """Sparse codes of dense vectors and what they lose: ``python -m benchmarks codes``.
 
-Encodes collections by a dense model, trains autoencoders on all their documents, and searches with
-codes; beside vectors that are cut to their first dimensions, or
+Encodes collections by a dense model, trains autoencoders on the documents of each, and searches
+with codes; beside vectors that are cut to their first dimensions, or
 to their principal components, of the same number of stored bytes. Needs torch and transformers.
 Writes FILE.json and FILE.md.
 """
@@ -35,6 +35,7 @@ from sparseret.train.codes import short_texts
 __all__ = ["CodesReport", "main", "markdown"]
 
 _MEASURE = "nDCG@10"
+_FEWEST_LATENTS = 768
 _QUERY_FACTOR = 16
 """query_k, as a multiple of k."""
 _CODE_BYTES = 4
@@ -58,8 +59,9 @@ class CodeQuality:
 
 @dataclass(frozen=True)
 class TrainedCodes:
-    """An autoencoder on all documents."""
+    """An autoencoder on the documents of a collection."""
 
+    collection: str
     recipe: str
     dim: int
     k: int
@@ -75,8 +77,6 @@ class CodesReport:
 
     environment: Environment
     model: str
-    trained_on: int
-    """Vectors."""
     codes: list[CodeQuality]
     trained: list[TrainedCodes]
 
@@ -110,48 +110,54 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--model", required=True, help="folder of a sentence-transformers model")
     parser.add_argument("--sets", nargs="+", required=True, help="folders in BEIR's layout")
     parser.add_argument("--k", nargs="+", type=int, default=[8, 16, 32, 64])
-    parser.add_argument("--recipes", nargs="+", default=["topk:4096:60", "csr:1536:40"],
-                        help="RECIPE:LATENTS:EPOCHS")  # fmt: skip
+    parser.add_argument("--recipes", nargs="+", default=["topk:30", "csr:15"],
+                        help="RECIPE:EPOCHS")  # fmt: skip
     parser.add_argument("--short", action="store_true",
                         help="train on titles and some sentences, too")  # fmt: skip
-    parser.add_argument("--batch-size", type=int, default=256)
-    parser.add_argument("--learning-rate", type=float, default=1e-3)
+    parser.add_argument("--batch-size", type=int, default=100)
+    parser.add_argument("--learning-rate", type=float, default=2e-3)
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/codes"))
     options = parser.parse_args(arguments)
     root = find_folder(options.model)
     dense = load_dense(root)
     collections = [_Collection(source, dense, short=options.short) for source in options.sets]
-    learned = np.concatenate(
-        [a for c in collections for a in (c.documents, c.parts) if a is not None]
-    )
-    codes = [quality for c in collections for quality in _dense_ways(c, options.k)]
-    trained = []
-    for spec in options.recipes:
-        recipe, dim, epochs = spec.split(":")
-        for k in options.k:
-            say(f"training {spec} with k={k}")
-            trainer = AutoencoderTrainer(
-                int(dim), k, recipe, epochs=int(epochs), batch_size=options.batch_size,
-                learning_rate=options.learning_rate, dead_after=len(learned),
-            )  # fmt: skip
-            codec = trainer.fit(learned).codec
-            if codec.weights.decoder is not None:
-                codec = codec.refitted()
-            card = rate_codes(codec, np.concatenate([c.documents for c in collections]))
-            trained.append(
-                TrainedCodes(recipe, int(dim), k, int(epochs), card.normalized_error, card.dead,
-                             card.dense)
-            )  # fmt: skip
-            for c in collections:
-                codes += _code_ways(c, codec, recipe, k)
-                say(f"{c.name}: " + ", ".join(f"{q.method} {q.ndcg:.4f}" for q in codes[-2:]))
+    codes: list[CodeQuality] = []
+    trained: list[TrainedCodes] = []
+    for c in collections:
+        codes += _dense_ways(c, options.k)
+        for spec in options.recipes:
+            for k in options.k:
+                codec, made = _train(c, spec, k, options)
+                trained.append(made)
+                codes += _code_ways(c, codec, made.recipe, k)
+                say(", ".join(f"{q.method} {q.ndcg:.4f}" for q in codes[-2:]))
     report = CodesReport(
-        environment(("sparseret", "torch", "transformers", "numpy")), root.name, len(learned),
-        codes, trained,
+        environment(("sparseret", "torch", "transformers", "numpy")), root.name, codes, trained,
     )  # fmt: skip
     write_json(options.out.with_suffix(".json"), report)
     options.out.with_suffix(".md").write_text(markdown(report), encoding="utf-8")
     print(markdown(report))
+
+
+def _train(
+    c: _Collection, spec: str, k: int, options: argparse.Namespace
+) -> tuple[SparseAutoencoder, TrainedCodes]:
+    recipe, epochs = spec.split(":")
+    say(f"training {recipe} on {c.name} with k={k}")
+    learned = c.documents if c.parts is None else np.concatenate([c.documents, c.parts])
+    dim = max(_FEWEST_LATENTS, len(c.documents) // 2 // 256 * 256)
+    trainer = AutoencoderTrainer(
+        dim, k, recipe, epochs=int(epochs), batch_size=options.batch_size,
+        learning_rate=options.learning_rate,
+    )  # fmt: skip
+    codec = trainer.fit(learned).codec
+    if codec.weights.decoder is not None:
+        codec = codec.refitted()
+    card = rate_codes(codec, c.documents)
+    made = TrainedCodes(
+        c.name, recipe, dim, k, int(epochs), card.normalized_error, card.dead, card.dense
+    )
+    return codec, made
 
 
 def _cached(name: str, what: str, dense: DenseText, texts: list[str]) -> NDArray[np.float32]:
@@ -204,8 +210,9 @@ def markdown(report: CodesReport) -> str:
     lines = [
         *environment_lines(report.environment),
         "",
-        f"Vectors of {report.model}; autoencoders trained on {report.trained_on:,} vectors of "
-        f"all collections. {_MEASURE}; {_CODE_BYTES} bytes an entry of a code (a "
+        f"Vectors of {report.model}; autoencoders trained on the documents of each collection, "
+        f"TopK ones refitted; query_k is at most {_QUERY_FACTOR} times k. {_MEASURE}; "
+        f"{_CODE_BYTES} bytes an entry of a code (a "
         f"16-bit column, half precision), {_DENSE_BYTES} a dimension (half precision).",
     ]
     for name in dict.fromkeys(q.collection for q in report.codes):
@@ -223,12 +230,15 @@ def markdown(report: CodesReport) -> str:
             *table(["k", "bytes", *methods], rows),
         ]
     rows = [
-        [t.recipe, f"{t.dim:,}", str(t.k), str(t.epochs), f"{t.normalized_error:.3f}",
+        [t.collection, t.recipe, f"{t.dim:,}", str(t.k), str(t.epochs), f"{t.normalized_error:.3f}",
          f"{t.dead:.1%}", f"{t.dense:.1%}"]
         for t in report.trained
     ]  # fmt: skip
     lines += [
         "",
-        *table(["recipe", "latents", "k", "epochs", "error", "dead", "dense latents"], rows),
+        *table(
+            ["collection", "recipe", "latents", "k", "epochs", "error", "dead", "dense latents"],
+            rows,
+        ),
     ]
     return "\n".join(lines) + "\n"

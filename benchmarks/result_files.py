@@ -27,7 +27,7 @@ from benchmarks.vocabulary_head import HeadReport
 __all__ = ["Result", "read_results"]
 
 _KINDS: dict[str, type[Any]] = {
-    "trained_on": CodesReport,
+    "trained": CodesReport,
     "overlap_searches": OverlapReport,
     "swept": VectorReport,
     "kept": RecallReport,

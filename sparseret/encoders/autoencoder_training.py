@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 
 __all__ = ["AutoencoderTrainer", "Progress"]
 
+_DEAD_AFTER = 50_000
 _SAMPLE = 2**14
 """Vectors that the median and the scale are taken of."""
 
@@ -82,7 +83,8 @@ class AutoencoderTrainer:
         epochs: passes over the vectors of :meth:`fit`.
         batch_size: vectors of a step.
         learning_rate: of Adam; comes down to 0 within the last fifth of :meth:`fit`.
-        dead_after: vectors after which a latent that was not chosen counts as dead.
+        dead_after: vectors after which a latent that was not chosen counts as dead; None for
+            50,000, or as many as :meth:`fit` is given where those are fewer.
         auxiliary_k: latents that reconstruct what is left over; None for half the features.
         normalize: whether each vector is given mean 0 and standard deviation 1 first.
         refit: of :class:`~sparseret.encoders.sparse_autoencoder.SparseAutoencoder`;
@@ -106,7 +108,7 @@ class AutoencoderTrainer:
         epochs: int = 10,
         batch_size: int = 1024,
         learning_rate: float = 1e-3,
-        dead_after: int = 50_000,
+        dead_after: int | None = None,
         auxiliary_k: int | None = None,
         normalize: bool = False,
         refit: bool = False,
@@ -120,11 +122,10 @@ class AutoencoderTrainer:
                 )
             recipe = RECIPES[recipe]
         for name, value, least in (
-            ("dim", 2 if dim is None else dim, 2), ("k", k, 1), ("epochs", epochs, 1),
-            ("batch_size", batch_size, 2), ("dead_after", dead_after, 1),
-            ("auxiliary_k", 1 if auxiliary_k is None else auxiliary_k, 1),
+            ("dim", dim, 2), ("k", k, 1), ("epochs", epochs, 1), ("batch_size", batch_size, 2),
+            ("dead_after", dead_after, 1), ("auxiliary_k", auxiliary_k, 1),
         ):  # fmt: skip
-            if type(value) is not int or value < least:
+            if value is not None and (type(value) is not int or value < least):
                 raise ConfigurationError(
                     f"{name} must be a whole number from {least}, got {value!r}"
                 )
@@ -146,6 +147,7 @@ class AutoencoderTrainer:
         self.device = device
         self.history: list[Progress] = []
         self._state: _State | None = None
+        self._dead_after = dead_after or _DEAD_AFTER
 
     # --- training ---------------------------------------------------------------------------
 
@@ -174,6 +176,7 @@ class AutoencoderTrainer:
             MissingExtraError: torch is not installed.
         """
         source, others = read_arrays(X, positives, gradients)
+        self._dead_after = self.dead_after or min(_DEAD_AFTER, len(source))
         self._state = None
         self.history = []
         self._start(source)
@@ -302,7 +305,7 @@ class AutoencoderTrainer:
                 state.decoder /= state.decoder.norm(dim=1, keepdim=True).clamp(min=1e-12)
             self._average(state)
         state.step += 1
-        dead = float((state.usage.idle > self.dead_after).float().mean())
+        dead = float((state.usage.idle > self._dead_after).float().mean())
         self.history.append(Progress(reconstruction, dead))
 
     def _loss(self, state: _State, inputs: Any, positives: Any, gradients: Any, k: int) -> Any:
@@ -333,7 +336,7 @@ class AutoencoderTrainer:
         if recipe.wide_weight:
             _, wide = reconstruct(choose_by_token(scores, 4 * k))
             loss = loss + recipe.wide_weight * (centred - wide).square().mean() / variance
-        rested = state.usage.rested(recipe.auxiliary, self.dead_after, self.batch_size)
+        rested = state.usage.rested(recipe.auxiliary, self._dead_after, self.batch_size)
         if bool(rested.any()):
             most = self.auxiliary_k or max(1, inputs.shape[1] // 2)
             hidden = affinities.masked_fill(~rested, float("-inf"))
