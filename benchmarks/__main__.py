@@ -20,6 +20,7 @@ COMMANDS = {
     "startup": ("benchmarks.startup", "opening an index and answering the first query"),
     "memory": ("benchmarks.memory", "peak memory of indexing as the corpus grows"),
     "presets": ("benchmarks.presets", "bytes and loss of rounded and pruned vectors"),
+    "top-k": ("benchmarks.top_k", "the largest values of wide rows, and decoding, with torch"),
     "codes": ("benchmarks.codes", "codes of dense vectors, beside vectors of as many bytes"),
     "sdr": ("benchmarks.sdr", "overlap search of binary codes, with faiss"),
     "head": ("benchmarks.vocabulary_head", "the vocabulary product of SPLADE"),
@@ -35,7 +36,8 @@ _ONE_THREAD = (
     "OPENBLAS_NUM_THREADS",
     "RAYON_NUM_THREADS",
 )
-_COMPARED_ON_ONE_THREAD = ("run", "ranges", "limits", "encoding", "head", "projection", "sdr")
+_COMPARED_ON_ONE_THREAD = ("run", "ranges", "limits", "encoding", "head", "projection", "sdr",
+                           "top-k")  # fmt: skip
 
 
 def main() -> None:

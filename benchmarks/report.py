@@ -41,6 +41,8 @@ from benchmarks.sdr import markdown as sdr_markdown
 from benchmarks.startup import StartupReport
 from benchmarks.startup import markdown as startup_markdown
 from benchmarks.targets import check, target_lines
+from benchmarks.top_k import TopKReport
+from benchmarks.top_k import markdown as top_k_markdown
 from benchmarks.vectors.plots import plot_report as plot_vectors
 from benchmarks.vectors.records import VectorReport
 from benchmarks.vectors.tables import markdown as vectors_markdown
@@ -66,6 +68,7 @@ _COMMANDS = {
     "head": "head",
     "projection": "projection",
     "sdr": "sdr",
+    "top-k": "top-k",
     "codes": "codes --model MODEL --sets ../shared/data/cranfield ../shared/data/nfcorpus "
     "../shared/data/scifact",
 }
@@ -100,6 +103,7 @@ _OTHERS = (
     ("Memory of indexing", _Kind(MemoryReport, memory_markdown, None, lambda _: [])),
     ("Vocabulary product", _Kind(HeadReport, head_markdown, None, lambda _: [])),
     ("Projection", _Kind(ProjectionReport, projection_markdown, None, lambda _: [])),
+    ("Largest values", _Kind(TopKReport, top_k_markdown, None, lambda _: [])),
     ("Codes of dense vectors", _Kind(CodesReport, codes_markdown, None, lambda _: [])),
     ("Binary codes", _Kind(OverlapReport, sdr_markdown, None, lambda _: [])),
 )

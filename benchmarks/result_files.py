@@ -21,12 +21,14 @@ from benchmarks.say import say
 from benchmarks.scale.records import ScaleReport
 from benchmarks.sdr import OverlapReport
 from benchmarks.startup import StartupReport
+from benchmarks.top_k import TopKReport
 from benchmarks.vectors.records import VectorReport
 from benchmarks.vocabulary_head import HeadReport
 
 __all__ = ["Result", "read_results"]
 
 _KINDS: dict[str, type[Any]] = {
+    "selections": TopKReport,
     "trained": CodesReport,
     "overlap_searches": OverlapReport,
     "swept": VectorReport,

@@ -23,6 +23,7 @@ from benchmarks.promises import (
     overlap,
     projecting,
     searching,
+    selecting,
 )
 from benchmarks.promises.target import Target
 from benchmarks.ranges.records import RangeReport
@@ -31,6 +32,7 @@ from benchmarks.result_files import read_results
 from benchmarks.scale.records import ScaleReport
 from benchmarks.sdr import OverlapReport
 from benchmarks.startup import StartupReport
+from benchmarks.top_k import TopKReport
 from benchmarks.vectors.records import VectorReport
 
 __all__ = ["PROMISES", "Judged", "Promise", "check", "main", "target_lines"]
@@ -140,6 +142,10 @@ PROMISES: tuple[Promise, ...] = (
     Promise(
         "random projection: ≥ 2 × as fast as scikit-learn at its density, ≥ 20 × at 1/3",
         "python -m benchmarks projection", ((ProjectionReport, projecting.faster),),
+    ),
+    Promise(
+        "top-k of wide rows: ≥ 5 × torch.topk; decoding: ≥ 10 × the dense product",
+        "python -m benchmarks top-k", ((TopKReport, selecting.faster),),
     ),
 )  # fmt: skip
 

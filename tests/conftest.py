@@ -49,6 +49,13 @@ def splade_tiny() -> Path:
     return folder
 
 
+@pytest.fixture
+def neural() -> None:
+    """Skips where the extra "neural" is not installed."""
+    pytest.importorskip("torch", reason="torch is not installed (sparseret[neural])")
+    pytest.importorskip("transformers", reason="transformers is not installed (sparseret[neural])")
+
+
 @pytest.fixture(scope="session")
 def make_model(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     """A function that makes folders of small models with random weights.

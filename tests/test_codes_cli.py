@@ -11,10 +11,8 @@ import numpy as np
 import pytest
 
 from sparseret import read_documents
-from sparseret.encoders.codecs import load_codec
+from sparseret.encoders.codecs import CODECS, load_codec
 from sparseret.encoders.codes import CodesEncoder
-
-pytest.importorskip("torch", reason="torch is not installed")
 
 
 @pytest.fixture(scope="module")
@@ -36,6 +34,7 @@ def train(run: Callable[..., Any], vectors: Path, out: Path, *more: str) -> None
     )  # fmt: skip
 
 
+@pytest.mark.usefixtures("neural")
 def test_vectors_to_a_codec_and_its_card(
     run: Callable[..., Any], vectors: Path, tmp_path: Path
 ) -> None:
@@ -60,17 +59,22 @@ def test_vectors_to_a_codec_and_its_card(
     assert (tmp_path / "d.svg").stat().st_size > 1000
 
 
-def test_documents_to_an_encoder(
-    run: Callable[..., Any], make_model: Callable[..., Path], cranfield: Path, tmp_path: Path
-) -> None:
+@pytest.fixture(scope="module")
+def corpus(cranfield: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Sixty documents."""
     documents = [record.document for record in read_documents(cranfield)][:60]
-    texts = [document.text for document in documents]
     lines = [
         json.dumps({"_id": document.id, "title": document.title, "text": document.text})
         for document in documents
     ]
-    (tmp_path / "corpus.jsonl").write_text("\n".join(lines))
-    model = make_model(texts)
+    file = tmp_path_factory.mktemp("corpus") / "corpus.jsonl"
+    file.write_text("\n".join(lines))
+    return file
+
+
+@pytest.fixture(scope="module")
+def dense_model(make_model: Callable[..., Path], corpus: Path) -> Path:
+    model = make_model([record.document.text for record in read_documents(corpus)])
     names = [("Transformer", ""), ("Pooling", "1_Pooling"), ("Normalize", "2_Normalize")]
     modules = [
         {"idx": i, "name": str(i), "path": path, "type": f"sentence_transformers.models.{name}"}
@@ -79,9 +83,16 @@ def test_documents_to_an_encoder(
     (model / "modules.json").write_text(json.dumps(modules))
     (model / "1_Pooling").mkdir()
     (model / "1_Pooling" / "config.json").write_text('{"pooling_mode_mean_tokens": true}')
+    return model
+
+
+@pytest.mark.usefixtures("neural")
+def test_documents_to_an_encoder(
+    run: Callable[..., Any], dense_model: Path, corpus: Path, tmp_path: Path
+) -> None:
     out = tmp_path / "codes"
     arguments = (
-        "train", "autoencoder", str(tmp_path / "corpus.jsonl"), "--model", str(model), "--out",
+        "train", "autoencoder", str(corpus), "--model", str(dense_model), "--out",
         str(out), "--latents", "64", "-k", "8", "--query-k", "16", "--epochs", "3",
         "--batch-size", "20", "--recipe", "topk", "--short",
     )  # fmt: skip
@@ -91,14 +102,65 @@ def test_documents_to_an_encoder(
     encoder = CodesEncoder.load(out)
     assert encoder.query_k == 16
     assert any(not encoder.term(column).startswith("latent ") for column in range(64))
-    index = ("index", str(tmp_path / "corpus.jsonl"), "--encoder", f"codes:{out}")
+    index = ("index", str(corpus), "--encoder", f"codes:{out}")
     assert run(*index, "--out", str(tmp_path / "index")).status == 0
-    found = run("search", str(tmp_path / "index"), texts[3], "-k", "3", "--json")
+    found = run("search", str(tmp_path / "index"), "lift of a wing", "-k", "3", "--json")
     assert found.status == 0, found.err
     assert len(found.out.splitlines()) == 3
     again = run(*arguments)
     assert again.status == 1
     assert "is not an empty folder" in again.err
+
+
+CODEC_OPTIONS = {
+    "dictionary": ["dim=20", "k=3", "epochs=2"],
+    "discrete-sparse-coding": ["dim=6", "preselected=4", "active=2", "iterations=3", "restarts=1"],
+    "vq": ["codebooks=3", "entries=8"],
+    "expansion-hashing": ["dim=100", "winners=5"],
+    "losse": ["groups=5"],
+    "random-projection": ["dim=64", "active=4"],
+    "sdr-dense": ["cells=256", "active=8"],
+}
+
+
+@pytest.mark.parametrize("name", sorted({*CODECS} - {"autoencoder"}))
+def test_every_codec_from_vectors(
+    run: Callable[..., Any], vectors: Path, tmp_path: Path, name: str
+) -> None:
+    options = [part for option in CODEC_OPTIONS[name] for part in ("-O", option)]
+    out = tmp_path / "codec"
+    done = run("train", "codec", name, vectors / "x.npy", "--out", out, *options)
+    assert done.status == 0, done.err
+    codec = load_codec(out)
+    assert codec.name == name
+    assert codec.n_features == 12
+    inputs = np.load(vectors / "x.npy")
+    codes = codec.transform(inputs)
+    assert codes.shape == (400, codec.dim)
+    assert 0 < codes.nnz / 400 < codec.dim
+    assert codec.signed or codes.data.min() > 0
+    mapped = np.load(vectors / "x.npy", mmap_mode="r")
+    np.testing.assert_array_equal(codec.transform(mapped).toarray(), codes.toarray())
+    codec.save(tmp_path / "again")
+    assert load_codec(tmp_path / "again").space == codec.space
+    done = run("train", "codec", name, vectors / "x.npy", "--out", tmp_path / "o", "-O", "colour=1")
+    assert done.status == 1
+    assert "has no option 'colour'" in done.err
+
+
+@pytest.mark.usefixtures("neural")
+def test_documents_to_codebooks(
+    run: Callable[..., Any], dense_model: Path, corpus: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "codes"
+    done = run(
+        "train", "codec", "vq", corpus, "--model", dense_model, "--out", out,
+        "-O", "codebooks=4", "-O", "entries=8",
+    )  # fmt: skip
+    assert done.status == 0, done.err
+    encoder = CodesEncoder.load(out)
+    assert encoder.dim == 32
+    assert np.diff(encoder.encode_documents(["lift of a wing"]).indptr).tolist() == [4]
 
 
 def test_what_does_not_go_together(run: Callable[..., Any], vectors: Path, tmp_path: Path) -> None:

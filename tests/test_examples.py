@@ -218,13 +218,6 @@ def test_inference_free(splade_tiny: Path) -> None:
     assert "saved and loaded: the same" in output
 
 
-@pytest.fixture
-def neural() -> None:
-    """Skips where the extra "neural" is not installed."""
-    pytest.importorskip("torch", reason="torch is not installed (sparseret[neural])")
-    pytest.importorskip("transformers", reason="transformers is not installed (sparseret[neural])")
-
-
 @pytest.mark.usefixtures("neural")
 def test_unicoil() -> None:
     output = run("unicoil.py")

@@ -5,12 +5,9 @@ from __future__ import annotations
 import sys
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
-
-if TYPE_CHECKING:
-    from sparseret.encoders.autoencoder_training import AutoencoderTrainer
 
 __all__ = ["train_app"]
 
@@ -122,10 +119,90 @@ def autoencoder_command(
 
         documents = (record.document for record in read_documents(source))
         encoder = train_codes(
-            model, documents, out, trainer, short=short, query_k=query_k, show_progress=show
-        )
+            model, documents, out, lambda found: trainer.fit(found, show_progress=show).codec,
+            short=short, query_k=query_k, device=device, show_progress=show,
+        )  # fmt: skip
         told = encoder.description
-    _tell(trainer, told, out)
+    last = trainer.history[-1]
+    print(f"{out}: {told}")
+    print(
+        f"{len(trainer.history):,} steps; error {last.reconstruction:.3f} of the variance, "
+        f"{last.dead:.1%} of latents idle"
+    )
+
+
+@train_app.command("codec")
+def codec_command(
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="dictionary, discrete-sparse-coding, vq, or drawn at random: expansion-hashing, "
+            "losse, random-projection, sdr-dense.",
+            show_default=False,
+        ),
+    ],
+    source: Annotated[
+        str,
+        typer.Argument(help="Documents, with --model, or a .npy file.", show_default=False),
+    ],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="Folder to write, new.", show_default=False)
+    ],
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help="Dense model of sentence-transformers that encodes the documents: its folder, or "
+            "a repository's id.",
+            show_default=False,
+        ),
+    ] = None,
+    option: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--option",
+            "-O",
+            metavar="KEY=VALUE",
+            help="Option of the codec, such as dim=1024; repeat it for more.",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
+    """Another codec: a dictionary, codebooks, hashes, projections.
+
+    From documents it makes an encoder, model included, from vectors a codec:
+
+        sparseret train codec vq corpus.jsonl --model my-dense-model -O codebooks=48
+        -O entries=256 --out my-codes
+
+        sparseret train codec dictionary vectors.npy -O dim=1024 -O k=16 --out my-codec
+    """
+    from sparseret.cli.options import parse_options
+    from sparseret.train.codes import train_codec, train_codes
+
+    options = parse_options(option)
+    show = sys.stderr.isatty()
+    if source.endswith(".npy"):
+        if model is not None:
+            raise typer.BadParameter("--model goes with documents")
+        from sparseret.encoders.codecs import open_vectors
+
+        _refuse_used(out)
+        codec = train_codec(name, open_vectors(source), options, show_progress=show)
+        codec.save(out)
+        print(f"{out}: {codec.description}")
+        return
+    if model is None:
+        raise typer.BadParameter("documents need --model; vectors are in a .npy file")
+    from sparseret.readers import read_documents
+
+    encoder = train_codes(
+        model,
+        (record.document for record in read_documents(source)),
+        out,
+        lambda found: train_codec(name, found, options, show_progress=show),
+        show_progress=show,
+    )
+    print(f"{out}: {encoder.description}")
 
 
 def _refuse_used(out: Path) -> None:
@@ -133,12 +210,3 @@ def _refuse_used(out: Path) -> None:
 
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ConfigurationError(f"{out} exists and is not an empty folder: choose another")
-
-
-def _tell(trainer: AutoencoderTrainer, what: str, out: Path) -> None:
-    last = trainer.history[-1]
-    print(f"{out}: {what}")
-    print(
-        f"{len(trainer.history):,} steps; error {last.reconstruction:.3f} of the variance, "
-        f"{last.dead:.1%} of latents idle"
-    )

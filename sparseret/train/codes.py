@@ -1,24 +1,36 @@
-"""A dense model and a corpus to an encoder of sparse codes."""
+"""Codecs by name, trained; and a dense model and a corpus to an encoder of sparse codes."""
 
 from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
+from importlib import import_module
+from inspect import signature
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sparseret.documents import Document, document_batches
-from sparseret.encoders.autoencoder_training import AutoencoderTrainer
+from sparseret.encoders.codecs import CODECS
 from sparseret.encoders.codes import CodesEncoder
 from sparseret.encoders.dense_text import load_dense
 from sparseret.encoders.latent_labels import label_latents, write_labels
 from sparseret.errors import ConfigurationError
 from sparseret.progress import progress_bar
+from sparseret.protocols import Codec
 
-__all__ = ["short_texts", "train_codes"]
+__all__ = ["TRAINERS", "short_texts", "train_codec", "train_codes"]
+
+TRAINERS: Mapping[str, str] = {
+    "autoencoder": "sparseret.encoders.autoencoder_training:AutoencoderTrainer",
+    "dictionary": "sparseret.encoders.dictionary_training:DictionaryTrainer",
+    "discrete-sparse-coding": "sparseret.encoders.discrete_coding_training:DiscreteCodingTrainer",
+    "vq": "sparseret.encoders.quantiser_training:QuantiserTrainer",
+}
+"""Codecs that are learned: name -> "module:Class" of what learns them. Others are drawn."""
 
 _SENTENCE = re.compile(r"(?<=[.!?])\s+")
 _FEWEST_WORDS = 5
@@ -35,17 +47,59 @@ def short_texts(document: Document) -> list[str]:
     return [text for text in found if text.strip()]
 
 
+def train_codec(
+    name: str,
+    vectors: NDArray[np.float32],
+    options: Mapping[str, Any] | None = None,
+    *,
+    show_progress: bool = False,
+) -> Codec:
+    """A codec of some vectors, shape (n, n_features), by its registered name.
+
+    Args:
+        name: in :data:`sparseret.encoders.codecs.CODECS`.
+        vectors: what it is learned from; those drawn at random take their width, and some the
+            scale, from them.
+        options: of the class that :data:`TRAINERS` names, or of the codec's own class.
+        show_progress: whether a bar is shown.
+
+    Raises:
+        ConfigurationError: an unknown name or option.
+        VectorError: vectors that cannot be learned from.
+        MissingExtraError: a package is not installed.
+    """
+    if name not in CODECS:
+        raise ConfigurationError(f"unknown codec {name!r}; there are: {', '.join(sorted(CODECS))}")
+    module, _, attribute = TRAINERS.get(name, CODECS[name]).partition(":")
+    made: Any = getattr(import_module(module), attribute)
+    taken = [key for key in signature(made).parameters if key not in ("self", "n_features")]
+    if unknown := sorted({*(options or {})} - {*taken}):
+        raise ConfigurationError(
+            f"the codec {name} has no option {unknown[0]!r}; it has {', '.join(taken)}"
+        )
+    try:
+        if name in TRAINERS:
+            codec: Codec = made(**(options or {})).fit(vectors, show_progress=show_progress).codec
+            return codec
+        drawn: Any = made(vectors.shape[1], **(options or {}))
+    except TypeError as error:  # an option that must be given is not
+        raise ConfigurationError(f"the codec {name}: {error}") from error
+    fitted: Codec = drawn.fit(vectors) if hasattr(drawn, "fit") else drawn
+    return fitted
+
+
 def train_codes(
     model: str | Path,
     documents: Iterable[Document],
     out: str | Path,
-    trainer: AutoencoderTrainer,
+    learn: Callable[[NDArray[np.float32]], Codec],
     *,
-    short: bool = True,
+    short: bool = False,
     query_k: int | None = None,
+    device: str = "cpu",
     show_progress: bool = False,
 ) -> CodesEncoder:
-    """Encode documents, train an autoencoder on their vectors, and save both as one encoder.
+    """Encode documents, make a codec of their vectors, and save both as one encoder.
 
     Vectors go through a file in ``out``, so memory holds a batch of them. Latents are labelled by
     the terms of the documents they are active in.
@@ -54,9 +108,11 @@ def train_codes(
         model: a dense model of sentence-transformers: its folder, or a repository's id.
         documents: what to train on; read once.
         out: folder to write, which must be absent or empty.
-        trainer: what to train.
+        learn: vectors, mapped, shape (n, n_features) -> codec, such as
+            ``lambda vectors: train_codec("vq", vectors, options)``.
         short: whether titles and some sentences are trained on, too: queries are short texts.
         query_k: of the encoder (:class:`~sparseret.encoders.codes.CodesEncoder`).
+        device: of torch, for the model.
         show_progress: whether bars are shown.
 
     Raises:
@@ -66,7 +122,7 @@ def train_codes(
     target = Path(out)
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise ConfigurationError(f"{target} exists and is not an empty folder: choose another")
-    dense = load_dense(model, device=trainer.device)
+    dense = load_dense(model, device=device)
     target.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target, prefix="training-") as scratch:
         kept, rows = Path(scratch, "documents.f32"), Path(scratch, "vectors.f32")
@@ -88,11 +144,11 @@ def train_codes(
                 advance(len(whole))
         if not texts:
             raise ConfigurationError("there are no documents to train on")
-        trainer.fit(_mapped(rows, dense.n_features), show_progress=show_progress)
+        codec = learn(_mapped(rows, dense.n_features))
         codec_folder = Path(scratch, "codec")
-        trainer.codec.save(codec_folder)
-        codes = trainer.codec.transform(_mapped(kept, dense.n_features))
-        if not trainer.codec.signed:
+        codec.save(codec_folder)
+        if not codec.signed:
+            codes = codec.transform(_mapped(kept, dense.n_features))
             write_labels(codec_folder, label_latents(codes, texts))
         CodesEncoder(model, codec=codec_folder, query_k=query_k).save(target)
     return CodesEncoder.load(target)

@@ -1,0 +1,67 @@
+"""The benchmarks of codes in small runs: what they measure is right, and is read back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.usefixtures("neural")
+
+
+def test_a_small_run_on_the_largest_values(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from benchmarks import top_k
+    from benchmarks.promises import selecting
+    from benchmarks.result_files import read_results
+
+    out = str(tmp_path / "top-k")
+    top_k.main(["--width", "2000", "--k", "5", "--rounds", "2", "--out", out])
+    (result,) = read_results([tmp_path / "top-k.json"])
+    report = result.record
+    assert [(t.what, t.method) for t in report.selections] == [
+        ("top-k", "sparseret"), ("top-k", "sparseret, statistical"), ("top-k", "torch"),
+        ("decode", "rows"), ("decode", "dense product"),
+    ]  # fmt: skip
+    assert "| top-k | 5 | torch |" in capsys.readouterr().out
+    first, _, torch, *_ = report.selections
+    slow = replace(torch, microseconds=tuple(6 * t for t in first.microseconds))
+    fast = replace(torch, microseconds=first.microseconds)
+    for peer, met in ((slow, True), (fast, False)):
+        held = selecting.faster(replace(report, selections=[first, peer]))
+        assert [target.met for target in held] == [met]
+
+
+def test_a_small_run_on_codes(
+    make_model: Callable[..., Path], cranfield: Path, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    from benchmarks import codes
+    from benchmarks.result_files import read_results
+
+    model = make_model(["lift of a wing in a slipstream", "heat transfer to a body"])
+    modules = [
+        {"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.models.Transformer"},
+        {"idx": 1, "name": "1", "path": "p", "type": "sentence_transformers.models.Pooling"},
+    ]
+    (model / "modules.json").write_text(json.dumps(modules))
+    (model / "p").mkdir()
+    (model / "p" / "config.json").write_text('{"pooling_mode_mean_tokens": true}')
+    monkeypatch.setattr(codes, "DATA", tmp_path / "data")
+    arguments = ["--model", str(model), "--sets", str(cranfield), "--k", "2", "--recipes", "topk:1"]
+    for _ in range(2):  # the second reads the vectors of the first
+        codes.main([*arguments, "--out", str(tmp_path / "codes")])
+    (result,) = read_results([tmp_path / "codes.json"])
+    report = result.record
+    assert [(q.method, q.k, q.bytes) for q in report.codes[1:]] == [
+        ("cut", 2, 8), ("PCA", 2, 8), ("topk, codes of queries", 2, 8), ("topk, query_k", 2, 8),
+    ]  # fmt: skip
+    assert all(0 <= q.ndcg <= 1 for q in report.codes)
+    assert len(list((tmp_path / "data").iterdir())) == 2
+    (trained,) = report.trained
+    assert (trained.dim, trained.k, trained.recipe) == (768, 2, "topk")
+    assert trained.normalized_error > 0
