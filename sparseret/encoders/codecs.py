@@ -152,8 +152,12 @@ def open_vectors(file: str | Path) -> NDArray[Any]:
     """
     try:
         vectors: NDArray[Any] = np.load(file, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError) as error:
-        raise VectorError(f"{file} cannot be read as a .npy file: {error}") from error
+    except OSError as error:
+        raise VectorError(f"{file} cannot be read: {error.strerror or error}") from error
+    except (EOFError, ValueError) as error:
+        raise VectorError(
+            f"{file} is no .npy file of numbers, or was cut off; numpy.save writes such"
+        ) from error
     if vectors.ndim != 2 or vectors.dtype.kind not in "fiub":
         raise VectorError(
             f"{file} holds {vectors.dtype} of shape {vectors.shape}, expected numbers of shape "
