@@ -43,6 +43,7 @@ _OPTION = re.compile(r"(?<![\w-])--?[A-Za-z][\w-]*")
 _LINK = re.compile(r"\]\((?!https?:|mailto:)(?P<target>[^)#\s]*)(?:#(?P<anchor>[^)\s]*))?\)")
 # What differs between machines and versions of SQLite: sizes, times, and digits past the fifth.
 _SIZE = re.compile(r"\d[\d,.]*(?= ?(?:ms|MB|GiB|MiB|KiB|queries/s|bytes|->)(?!\w))|(?<=^bytes).*")
+_UNIT = re.compile(r"(?<=# )(?:GiB|MiB|KiB)")  # by what else the process has done
 _LONG_NUMBER = re.compile(r"\d+\.\d{6,}")
 
 
@@ -149,6 +150,7 @@ def run_page(page: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Block
 
 def comparable(text: str) -> list[str]:
     lines = [_SIZE.sub("#", " ".join(line.split())) for line in text.splitlines()]
+    lines = [_UNIT.sub("MiB", line) for line in lines]
     return [_LONG_NUMBER.sub(lambda number: f"{float(number[0]):.4f}", line) for line in lines]
 
 
