@@ -28,7 +28,7 @@ class TopK(NamedTuple):
 def top_k(rows: NDArray[np.float32], k: int, *, threads: int = 1) -> TopK:
     """The k largest values of each row; of equal ones those in the smaller columns.
 
-    Two sequential passes over a row: the k-th largest of the maxima of disjoint groups bounds what
+    One pass over a row and a little more: the k-th largest of the maxima of its chunks bounds what
     must be looked at (``kernels/src/largest.hpp``).
 
     Meaning: :func:`sparseret.kernels.reference.top_k`.

@@ -1,10 +1,9 @@
-// The k largest values of wide rows, by two sequential passes.
+// The k largest values of wide rows, by one sequential pass and a little more.
 //
-// The first pass takes maxima of disjoint groups of a row. The k-th largest maximum is a lower bound
-// of the k-th largest value, as k groups have a value of at least that. The second pass collects
-// what reaches the bound: k values and few more, from which the best are chosen. Groups are
-// interleaved (place i of a chunk belongs to group i mod 16), so that no maximum goes across a
-// register.
+// The pass takes the maxima of chunks of a row. The k-th largest maximum is a lower bound of the
+// k-th largest value, as k chunks have a value of at least that. Then the chunks whose maximum
+// reaches the bound are looked through: they give k values and few more, from which the best are
+// chosen.
 #pragma once
 
 #include <algorithm>
@@ -22,26 +21,21 @@ namespace sparseret {
 
 inline constexpr std::size_t kGroupLanes = 16;
 
-// Most values that one group holds.
-inline constexpr std::size_t kMostSteps = 512;
-
-// Maxima of sixteen interleaved groups of `steps` values each, over `steps` * 16 values; false if one
-// is not a number.
-inline bool lane_maxima_scalar(const float* from, std::size_t steps, float* best) {
-    std::fill_n(best, kGroupLanes, -std::numeric_limits<float>::infinity());
+// The largest of `steps` * 16 values; false if one is not a number.
+inline bool chunk_max_scalar(const float* from, std::size_t steps, float& best) {
+    best = -std::numeric_limits<float>::infinity();
     bool ordered = true;
-    for (const float* end = from + steps * kGroupLanes; from < end; from += kGroupLanes)
-        for (std::size_t lane = 0; lane < kGroupLanes; ++lane) {
-            best[lane] = std::max(best[lane], from[lane]);
-            ordered &= from[lane] == from[lane];
-        }
+    for (const float* end = from + steps * kGroupLanes; from < end; ++from) {
+        best = std::max(best, *from);
+        ordered &= *from == *from;
+    }
     return ordered;
 }
 
 #ifdef SPARSERET_X86
 // Two registers of maxima: one alone would wait for itself.
-__attribute__((target("avx2"))) inline bool lane_maxima_avx2(const float* from, std::size_t steps,
-                                                             float* best) {
+__attribute__((target("avx2"))) inline bool chunk_max_avx2(const float* from, std::size_t steps,
+                                                           float& best) {
     __m256 low = _mm256_set1_ps(-std::numeric_limits<float>::infinity()), high = low;
     __m256 unordered = _mm256_setzero_ps();
     for (const float* end = from + steps * kGroupLanes; from < end; from += kGroupLanes) {
@@ -50,13 +44,15 @@ __attribute__((target("avx2"))) inline bool lane_maxima_avx2(const float* from, 
         high = _mm256_max_ps(second, high);
         unordered = _mm256_or_ps(unordered, _mm256_cmp_ps(first, second, _CMP_UNORD_Q));
     }
-    _mm256_storeu_ps(best, low);
-    _mm256_storeu_ps(best + 8, high);
+    low = _mm256_max_ps(low, high);
+    __m128 four = _mm_max_ps(_mm256_castps256_ps128(low), _mm256_extractf128_ps(low, 1));
+    four = _mm_max_ps(four, _mm_movehl_ps(four, four));
+    best = _mm_cvtss_f32(_mm_max_ss(four, _mm_shuffle_ps(four, four, 1)));
     return _mm256_movemask_ps(unordered) == 0;
 }
 
-__attribute__((target("avx512f"))) inline bool lane_maxima_avx512(const float* from,
-                                                                  std::size_t steps, float* best) {
+__attribute__((target("avx512f"))) inline bool chunk_max_avx512(const float* from,
+                                                                std::size_t steps, float& best) {
     __m512 even = _mm512_set1_ps(-std::numeric_limits<float>::infinity()), odd = even;
     unsigned unordered = 0;
     const float* const end = from + steps * kGroupLanes;
@@ -71,15 +67,15 @@ __attribute__((target("avx512f"))) inline bool lane_maxima_avx512(const float* f
         even = _mm512_max_ps(last, even);
         unordered |= _mm512_cmp_ps_mask(last, last, _CMP_UNORD_Q);
     }
-    _mm512_storeu_ps(best, _mm512_max_ps(even, odd));
+    best = _mm512_reduce_max_ps(_mm512_max_ps(even, odd));
     return unordered == 0;
 }
 #endif
 
-// Columns of the values that are >= bound, ascending.
-inline void reaching_scalar(const float* row, std::size_t width, float bound,
+// Appends the columns from `i` to `end` of the values that are >= bound, ascending.
+inline void reaching_scalar(const float* row, std::size_t i, std::size_t end, float bound,
                             std::vector<std::int32_t>& columns) {
-    for (std::size_t i = 0; i < width; ++i)
+    for (; i < end; ++i)
         if (row[i] >= bound) columns.push_back(static_cast<std::int32_t>(i));
 }
 
@@ -89,29 +85,27 @@ inline void append_bits(unsigned mask, std::size_t first, std::vector<std::int32
 }
 
 #ifdef SPARSERET_X86
-__attribute__((target("avx2"))) inline void reaching_avx2(const float* row, std::size_t width,
-                                                          float bound,
+__attribute__((target("avx2"))) inline void reaching_avx2(const float* row, std::size_t i,
+                                                          std::size_t end, float bound,
                                                           std::vector<std::int32_t>& columns) {
     const __m256 least = _mm256_set1_ps(bound);
-    std::size_t i = 0;
-    for (; i + 8 <= width; i += 8) {
+    for (; i + 8 <= end; i += 8) {
         const __m256 reached = _mm256_cmp_ps(_mm256_loadu_ps(row + i), least, _CMP_GE_OQ);
         if (const auto mask = static_cast<unsigned>(_mm256_movemask_ps(reached)))
             append_bits(mask, i, columns);
     }
-    for (; i < width; ++i)
+    for (; i < end; ++i)
         if (row[i] >= bound) columns.push_back(static_cast<std::int32_t>(i));
 }
 
-__attribute__((target("avx512f"))) inline void reaching_avx512(const float* row, std::size_t width,
-                                                               float bound,
+__attribute__((target("avx512f"))) inline void reaching_avx512(const float* row, std::size_t i,
+                                                               std::size_t end, float bound,
                                                                std::vector<std::int32_t>& columns) {
     const __m512 least = _mm512_set1_ps(bound);
-    std::size_t i = 0;
-    for (; i + 16 <= width; i += 16)
+    for (; i + 16 <= end; i += 16)
         if (const unsigned mask = _mm512_cmp_ps_mask(_mm512_loadu_ps(row + i), least, _CMP_GE_OQ))
             append_bits(mask, i, columns);
-    for (; i < width; ++i)
+    for (; i < end; ++i)
         if (row[i] >= bound) columns.push_back(static_cast<std::int32_t>(i));
 }
 #endif
@@ -175,14 +169,20 @@ public:
     // the smaller columns are taken. k is 1 to width. False, and nothing written, if a value is not
     // a number.
     bool find(const float* row, std::size_t width, std::size_t k, std::int32_t* out) {
-        // About four groups for each value wanted: fewer give a loose bound, more take longer.
-        if (!maxima(row, width, std::clamp<std::size_t>(width / (4 * k), 1, kMostSteps))) return false;
+        // About four chunks for each value wanted: fewer give a loose bound, more take longer.
+        const std::size_t whole = width / kGroupLanes;
+        const std::size_t steps = std::max<std::size_t>(whole / (4 * k), 1);
+        if (!maxima(row, width, steps)) return false;
         float bound = -std::numeric_limits<float>::infinity();
-        if (k <= maxima_.size()) bound = value_of(kth(maxima_, k, k / 8));
+        if (k <= maxima_.size()) bound = value_of(kth(maxima_, k, k / 4));
         columns_.clear();
-        reaching(row, width, bound);
-        values_.clear();
-        for (const std::int32_t column : columns_) values_.push_back(row[column]);
+        const std::size_t chunk = steps * kGroupLanes, end = whole * kGroupLanes;
+        std::size_t number = 0;
+        for (std::size_t i = 0; i < end; i += chunk)
+            if (maxima_[number++] >= bound) reaching(row, i, std::min(i + chunk, end), bound);
+        reaching(row, end, width, bound);
+        values_.resize(columns_.size());
+        for (std::size_t i = 0; i < columns_.size(); ++i) values_[i] = row[columns_[i]];
         const std::int32_t least = kth(values_, k, 0);  // fills keys_
         std::size_t equal = k;
         for (const std::int32_t key : keys_) equal -= key > least;
@@ -219,7 +219,7 @@ public:
         if (static_cast<double>(least) <= threshold)
             least = std::nextafter(least, std::numeric_limits<float>::infinity());
         columns_.clear();
-        reaching(row, width, least);
+        reaching(row, 0, width, least);
         out = columns_;
         return true;
     }
@@ -249,15 +249,20 @@ private:
     // The k-th largest key, or one below it that at most k + slack keys reach. Halves the range of
     // keys and counts, which has no branches to guess, unlike a partition.
     std::int32_t kth(const std::vector<float>& values, std::size_t k, std::size_t slack) {
-        keys_.clear();
-        for (const float value : values) keys_.push_back(key_of(value));
-        const auto [least, most] = std::minmax_element(keys_.begin(), keys_.end());
-        std::int64_t low = *least, high = std::int64_t{*most} + 1;
+        // Plain loops over arrays, which compilers make vectors of.
+        const std::size_t n = values.size();
+        keys_.resize(n);
+        std::int32_t* const keys = keys_.data();
+        std::int32_t least = std::numeric_limits<std::int32_t>::max(), most = ~least;
+        for (std::size_t i = 0; i < n; ++i) keys[i] = key_of(values[i]);
+        for (std::size_t i = 0; i < n; ++i) least = std::min(least, keys[i]);
+        for (std::size_t i = 0; i < n; ++i) most = std::max(most, keys[i]);
+        std::int64_t low = least, high = std::int64_t{most} + 1;
         while (high - low > 1) {
             const std::int64_t middle = low + (high - low) / 2;
             const auto key = static_cast<std::int32_t>(middle);
             std::int32_t reached = 0;
-            for (const std::int32_t other : keys_) reached += other >= key;
+            for (std::size_t i = 0; i < n; ++i) reached += keys[i] >= key;
             if (static_cast<std::size_t>(reached) < k) {
                 high = middle;
             } else {
@@ -268,25 +273,25 @@ private:
         return static_cast<std::int32_t>(low);
     }
 
-    static bool lane_maxima(const float* from, std::size_t steps, float* best) {
+    static bool chunk_max(const float* from, std::size_t steps, float& best) {
 #ifdef SPARSERET_X86
         switch (active_isa()) {
-            case Isa::avx512: return lane_maxima_avx512(from, steps, best);
-            case Isa::avx2: return lane_maxima_avx2(from, steps, best);
+            case Isa::avx512: return chunk_max_avx512(from, steps, best);
+            case Isa::avx2: return chunk_max_avx2(from, steps, best);
             case Isa::scalar: break;
         }
 #endif
-        return lane_maxima_scalar(from, steps, best);
+        return chunk_max_scalar(from, steps, best);
     }
 
-    // Maxima of all groups; the values behind the last sixteen are groups of their own.
+    // Maxima of all chunks; the values behind the last sixteen are chunks of their own.
     bool maxima(const float* row, std::size_t width, std::size_t steps) {
         const std::size_t whole = width / kGroupLanes;
-        maxima_.resize((whole + steps - 1) / steps * kGroupLanes);
-        float* best = maxima_.data();
+        maxima_.resize((whole + steps - 1) / steps);
         bool ordered = true;
-        for (std::size_t step = 0; step < whole; step += steps, best += kGroupLanes)
-            ordered &= lane_maxima(row + step * kGroupLanes, std::min(steps, whole - step), best);
+        float* best = maxima_.data();
+        for (std::size_t step = 0; step < whole; step += steps)
+            ordered &= chunk_max(row + step * kGroupLanes, std::min(steps, whole - step), *best++);
         for (std::size_t i = whole * kGroupLanes; i < width; ++i) {
             ordered &= row[i] == row[i];
             maxima_.push_back(row[i]);
@@ -294,15 +299,15 @@ private:
         return ordered;
     }
 
-    void reaching(const float* row, std::size_t width, float bound) {
+    void reaching(const float* row, std::size_t begin, std::size_t end, float bound) {
 #ifdef SPARSERET_X86
         switch (active_isa()) {
-            case Isa::avx512: return reaching_avx512(row, width, bound, columns_);
-            case Isa::avx2: return reaching_avx2(row, width, bound, columns_);
+            case Isa::avx512: return reaching_avx512(row, begin, end, bound, columns_);
+            case Isa::avx2: return reaching_avx2(row, begin, end, bound, columns_);
             case Isa::scalar: break;
         }
 #endif
-        reaching_scalar(row, width, bound, columns_);
+        reaching_scalar(row, begin, end, bound, columns_);
     }
 
     std::vector<float> maxima_, values_;
