@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +11,14 @@ from pathlib import Path
 import pytest
 
 pytestmark = pytest.mark.usefixtures("neural")
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(autouse=True)
+def _benchmarks_can_be_imported(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Last, for the sources of the package are in the same folder, without its native part.
+    monkeypatch.setattr(sys, "path", [*sys.path, str(ROOT)])
 
 
 def test_a_small_run_on_the_largest_values(
