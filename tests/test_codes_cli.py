@@ -141,6 +141,7 @@ def test_every_codec_from_vectors(
     assert codec.signed or codes.data.min() > 0
     mapped = np.load(vectors / "x.npy", mmap_mode="r")
     np.testing.assert_array_equal(codec.transform(mapped).toarray(), codes.toarray())
+    assert codec.transform(inputs[:0]).shape == (0, codec.dim)
     codec.save(tmp_path / "again")
     assert load_codec(tmp_path / "again").space == codec.space
     done = run("train", "codec", name, vectors / "x.npy", "--out", tmp_path / "o", "-O", "colour=1")

@@ -13,8 +13,8 @@ pytest.importorskip("sparseret.kernels._native", reason="the native kernel is no
 from sparseret import vectors
 from sparseret.encoders.bm25 import BM25Encoder
 from sparseret.encoders.codecs import load_codec
+from sparseret.encoders.dense_blocks import keep_winners
 from sparseret.encoders.expansion_hashing import ExpansionHashing
-from sparseret.encoders.winners import keep_winners
 from sparseret.errors import ConfigurationError, VectorError
 from sparseret.kernels import RandomMatrix, reference_projection
 from sparseret.protocols import Codec
@@ -111,7 +111,7 @@ def test_ties_go_to_smaller_columns() -> None:
     scores = np.array([[1, 3, 3, 3, 0], [2, 2, 2, 2, 2], [0, 0, 5, 0, 0]], np.float32)
     rows = keep_winners(scores, 2)
     assert rows.indptr.tolist() == [0, 2, 4, 5]
-    assert rows.columns.tolist() == [1, 2, 0, 1, 2]
+    assert rows.indices.tolist() == [1, 2, 0, 1, 2]
     everything = keep_winners(scores, 5)
     assert np.diff(everything.indptr).tolist() == [4, 5, 1]
 

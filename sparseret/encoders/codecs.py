@@ -2,19 +2,20 @@
 
 A codec turns dense vectors (or graphs, or other sparse vectors) into sparse ones
 (:class:`sparseret.protocols.Codec`). Its folder holds ``codec.safetensors``: the arrays it has
-learned and, as metadata, its name and what its constructor takes. A registered class offers
-``from_saved(saved)``, the inverse of its ``save``.
+learned and, as metadata, its name and what its constructor takes. A registered class is a
+:class:`StoredCodec`, or offers ``from_saved(saved)``, the inverse of its ``save``.
 """
 
 from __future__ import annotations
 
 import json
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from importlib import import_module
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -22,10 +23,14 @@ from numpy.typing import ArrayLike, NDArray
 from sparseret.errors import ConfigurationError, VectorError
 from sparseret.protocols import Codec
 
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
 __all__ = [
     "CODECS",
     "CODEC_FILE",
     "SavedCodec",
+    "StoredCodec",
     "check_dense",
     "load_codec",
     "open_vectors",
@@ -68,6 +73,29 @@ class SavedCodec(NamedTuple):
         return f"{self.name}/{digest.hexdigest()[:16]}"
 
 
+class StoredCodec(ABC):
+    """Base of codecs: what they are made of says how they are saved and what their space is."""
+
+    @property
+    @abstractmethod
+    def _saved(self) -> SavedCodec:
+        """What the constructor takes, and what was learned."""
+
+    @property
+    def space(self) -> str:
+        """Stable id of the vector space: settings, digest of what was learned."""
+        return self._saved.space
+
+    def save(self, path: str | Path) -> None:
+        """Write the codec to a folder (:func:`load_codec`)."""
+        write_codec(path, self._saved)
+
+    @classmethod
+    def from_saved(cls, saved: SavedCodec) -> Self:
+        """Undo :meth:`save`. Raises TypeError for what the constructor does not take."""
+        return cls(**saved.arrays, **saved.options)
+
+
 def write_codec(folder: str | Path, saved: SavedCodec) -> None:
     """Write a codec's folder: the new one is there whole, or what was there stays.
 
@@ -107,7 +135,12 @@ def load_codec(folder: str | Path) -> Codec:
             f"{folder} holds a codec {saved.name!r}; known are {', '.join(sorted(CODECS))}"
         )
     module, _, attribute = CODECS[saved.name].partition(":")
-    codec: Codec = getattr(import_module(module), attribute).from_saved(saved)
+    try:
+        codec: Codec = getattr(import_module(module), attribute).from_saved(saved)
+    except (KeyError, TypeError) as error:  # options or arrays that its constructor does not have
+        raise ConfigurationError(
+            f"{folder} holds no {saved.name} that is known here: {error}"
+        ) from error
     return codec
 
 

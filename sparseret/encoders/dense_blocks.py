@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,53 +10,91 @@ from numpy.typing import ArrayLike, NDArray
 
 from sparseret import vectors
 from sparseret.encoders.codecs import check_dense
+from sparseret.kernels import top_k
 from sparseret.progress import progress_bar
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
-__all__ = ["rows_of", "transform_blocks"]
+__all__ = ["keep_winners", "read_blocks", "rows_of", "transform_blocks"]
 
 _BLOCK_VALUES = 2**22
 """Of dense vectors that are held at a time."""
+
+
+def read_blocks(
+    X: Any,  # noqa: N803
+    n_features: int,
+    *,
+    rows: int | None = None,
+    show: bool = False,
+) -> Iterator[NDArray[np.float32]]:
+    """Dense vectors in checked blocks, at least one; mapped ones are read as they are needed.
+
+    Args:
+        X: shape (n, n_features).
+        n_features: the width that is required.
+        rows: of a block; None for some 16 MiB of them.
+        show: whether to show a progress bar.
+
+    Raises:
+        VectorError: not two-dimensional, of another width, or not finite.
+    """
+    source: Any = X if hasattr(X, "shape") else np.asarray(X)
+    if len(source.shape) != 2:
+        check_dense(source)  # says what is wrong
+    n, size = source.shape[0], rows or max(1, _BLOCK_VALUES // max(1, n_features))
+    with progress_bar("Coding", n, show=show) as advance:
+        for begin in range(0, max(1, n), size):
+            numbers = range(begin, begin + size)
+            block = check_dense(source[begin : begin + size], n_features, numbers=numbers)
+            yield block
+            advance(len(block))
 
 
 def transform_blocks(
     X: ArrayLike,  # noqa: N803
     codes: Callable[[NDArray[np.float32]], csr_array],
     n_features: int,
-    dim: int,
     *,
+    rows: int | None = None,
     show: bool = False,
 ) -> csr_array:
     """Codes of vectors, float32, shape (n, dim), made block by block: ``X`` may be memory-mapped.
 
     Args:
         X: vectors, shape (n, n_features).
-        codes: of some of them, float32, shape (rows, n_features); a row depends on itself alone.
+        codes: of a block, float32, shape (rows, n_features), which may have no rows; a row of
+            codes depends on its vector alone.
         n_features: width of the vectors.
-        dim: width of the codes.
+        rows: of a block; None for some 16 MiB of them.
         show: whether to show a progress bar.
 
     Raises:
         VectorError: ``X`` is no (n, n_features) array of finite numbers.
     """
-    from scipy.sparse import csr_array, vstack
+    from scipy.sparse import vstack
 
-    source: Any = X if hasattr(X, "shape") else np.asarray(X)
-    if len(source.shape) != 2 or source.shape[1] != n_features:
-        check_dense(source[:1], n_features)
-    n, rows = source.shape[0], max(1, _BLOCK_VALUES // n_features)
-    parts = []
-    with progress_bar("Coding", n, show=show) as advance:
-        for begin in range(0, n, rows):
-            numbers = range(begin, min(n, begin + rows))
-            block = check_dense(source[begin : begin + rows], n_features, numbers=numbers)
-            parts.append(codes(block))
-            advance(len(block))
-    if not parts:
-        return csr_array((0, dim), dtype=np.float32)
+    parts = [codes(block) for block in read_blocks(X, n_features, rows=rows, show=show)]
     return parts[0] if len(parts) == 1 else vectors.check(vstack(parts, format="csr"))
+
+
+def keep_winners(
+    scores: NDArray[np.float32], k: int, values: NDArray[np.float32] | None = None
+) -> csr_array:
+    """The k largest scores of each row; of equal ones those with the smaller columns.
+
+    Args:
+        scores: no NaN, shape (n, dim).
+        k: at most dim.
+        values: what is kept where a score wins, shape (n, dim); the scores themselves without it.
+
+    Returns:
+        Codes, float32, shape (n, dim); values that are zero are left out.
+    """
+    columns = top_k(scores, k).columns
+    kept = np.take_along_axis(scores if values is None else values, columns, axis=1)
+    return rows_of(columns, kept, scores.shape[1])
 
 
 def rows_of(columns: NDArray[Any], values: NDArray[Any], dim: int) -> csr_array:

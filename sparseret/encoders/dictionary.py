@@ -14,15 +14,13 @@ References:
 
 from __future__ import annotations
 
-from functools import cached_property
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sparseret import vectors
-from sparseret.encoders.codecs import SavedCodec, check_dense, write_codec
+from sparseret.encoders.codecs import SavedCodec, StoredCodec, check_dense
 from sparseret.encoders.dense_blocks import rows_of, transform_blocks
 from sparseret.encoders.pursuits import PursuitMethod, pursue
 from sparseret.errors import ConfigurationError, VectorError
@@ -33,7 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["Dictionary", "check_pursuit"]
 
 
-class Dictionary:
+class Dictionary(StoredCodec):
     """A dictionary and how vectors are coded by it (:class:`sparseret.protocols.Codec`).
 
     ``fit`` and ``partial_fit`` are those of
@@ -87,11 +85,6 @@ class Dictionary:
             f"{self.method}{sign})"
         )
 
-    @cached_property
-    def space(self) -> str:
-        """Id of the vector space: settings, digest of the atoms."""
-        return self._saved.space
-
     # --- codes ------------------------------------------------------------------------------
 
     def transform(self, X: ArrayLike, *, show_progress: bool = False) -> csr_array:  # noqa: N803
@@ -101,7 +94,7 @@ class Dictionary:
             VectorError: ``X`` is no (n, n_features) array of finite numbers, or has weights that
                 float32 cannot hold.
         """
-        return transform_blocks(X, self._codes, self.n_features, self.dim, show=show_progress)
+        return transform_blocks(X, self._codes, self.n_features, show=show_progress)
 
     def _codes(self, dense: NDArray[np.float32]) -> csr_array:
         found = pursue(dense, self.atoms, self.k, method=self.method, nonnegative=self.nonnegative)
@@ -122,19 +115,6 @@ class Dictionary:
     def _saved(self) -> SavedCodec:
         options = {"k": self.k, "method": self.method, "nonnegative": self.nonnegative}
         return SavedCodec(self.name, options, {"atoms": self.atoms})
-
-    def save(self, path: str | Path) -> None:
-        """Write the codec to a folder (:func:`sparseret.encoders.codecs.load_codec`)."""
-        write_codec(path, self._saved)
-
-    @classmethod
-    def from_saved(cls, saved: SavedCodec) -> Dictionary:
-        """Undo :meth:`save`. Raises ConfigurationError for what it did not write."""
-        try:
-            arguments: dict[str, Any] = {**saved.arrays, **saved.options}
-            return cls(**arguments)
-        except TypeError as error:
-            raise ConfigurationError(f"no dictionary that is known here: {error}") from error
 
 
 def check_pursuit(k: object, dim: int, method: object) -> None:

@@ -26,16 +26,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from itertools import combinations, product
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, get_args
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sparseret import vectors
-from sparseret.encoders.codecs import SavedCodec, check_dense, write_codec
+from sparseret.encoders.codecs import SavedCodec, StoredCodec, check_dense
 from sparseret.encoders.dense_blocks import rows_of, transform_blocks
 from sparseret.errors import ConfigurationError, VectorError
 
@@ -167,7 +166,7 @@ def rows_at_a_time(n_features: int, truncation: Truncation) -> int:
     return max(1, _BLOCK_VALUES // width)
 
 
-class DiscreteSparseCoding:
+class DiscreteSparseCoding(StoredCodec):
     """A model of causes, as a codec (:class:`sparseret.protocols.Codec`).
 
     ``fit`` is that of :class:`sparseret.encoders.discrete_coding_training.DiscreteCodingTrainer`,
@@ -235,18 +234,13 @@ class DiscreteSparseCoding:
             f"causes, {kept}, {self.estimate})"
         )
 
-    @cached_property
-    def space(self) -> str:
-        """Id of the vector space: settings, digest of what was learned."""
-        return self._saved.space
-
     def transform(self, X: ArrayLike, *, show_progress: bool = False) -> csr_array:  # noqa: N803
         """Codes, float32, shape (n, dim); none for a zero vector.
 
         Raises:
             VectorError: ``X`` is no (n, n_features) array of finite numbers.
         """
-        return transform_blocks(X, self._codes, self.n_features, self.dim, show=show_progress)
+        return transform_blocks(X, self._codes, self.n_features, show=show_progress)
 
     def _codes(self, dense: NDArray[np.float32]) -> csr_array:
         table = self.truncation.table
@@ -303,19 +297,6 @@ class DiscreteSparseCoding:
             "estimate": self.estimate,
         }
         return SavedCodec(self.name, options, {"weights": self.weights})
-
-    def save(self, path: str | Path) -> None:
-        """Write the codec to a folder (:func:`sparseret.encoders.codecs.load_codec`)."""
-        write_codec(path, self._saved)
-
-    @classmethod
-    def from_saved(cls, saved: SavedCodec) -> DiscreteSparseCoding:
-        """Undo :meth:`save`. Raises ConfigurationError for what it did not write."""
-        try:
-            arguments: dict[str, Any] = {**saved.arrays, **saved.options}
-            return cls(**arguments)
-        except TypeError as error:
-            raise ConfigurationError(f"no model that is known here: {error}") from error
 
 
 @lru_cache(maxsize=16)

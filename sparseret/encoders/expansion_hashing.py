@@ -22,27 +22,22 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sparseret import vectors
-from sparseret.encoders.codecs import SavedCodec, write_codec
-from sparseret.encoders.random_projection import project_dense, read_blocks
-from sparseret.encoders.row_ops import stack_rows
-from sparseret.encoders.winners import keep_winners
+from sparseret.encoders.codecs import SavedCodec, StoredCodec
+from sparseret.encoders.dense_blocks import keep_winners, transform_blocks
+from sparseret.encoders.random_projection import project_dense
 from sparseret.errors import ConfigurationError
-from sparseret.kernels import RandomMatrix, Rows
+from sparseret.kernels import RandomMatrix
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from scipy.sparse import csr_array
 
 __all__ = ["ExpansionHashing"]
 
-_NAME = "expansion-hashing"
 _EXPANSION = 20
 _BLOCK_VALUES = 2**22
 
 
-class ExpansionHashing:
+class ExpansionHashing(StoredCodec):
     """Codes of k winners among m units that sample the features at random.
 
     Nothing is learned or stored: the samples are made from the seed as they are needed.
@@ -58,6 +53,9 @@ class ExpansionHashing:
     Raises:
         ConfigurationError: a setting out of its range.
     """
+
+    name = "expansion-hashing"
+    signed = False
 
     def __init__(
         self,
@@ -83,11 +81,6 @@ class ExpansionHashing:
         self.values = values
 
     @property
-    def name(self) -> str:
-        """In the registry of codecs."""
-        return _NAME
-
-    @property
     def description(self) -> str:
         """Method and main parameters."""
         return f"sparse expansion to {self.dim}, {self.winners} winners, {self.values}"
@@ -96,16 +89,6 @@ class ExpansionHashing:
     def dim(self) -> int:
         """Number of units."""
         return self._matrix.n_components
-
-    @property
-    def signed(self) -> bool:
-        """Codes are not negative."""
-        return False
-
-    @property
-    def space(self) -> str:
-        """Stable id: the settings make the samples."""
-        return self._saved.space
 
     def transform(self, X: ArrayLike, *, show_progress: bool = False) -> csr_array:  # noqa: N803
         """Codes, float32, shape (n, dim), ``winners`` values a row; fewer if fewer are above 0.
@@ -116,35 +99,21 @@ class ExpansionHashing:
         Raises:
             VectorError: another width, values that are not finite, or above 1e20 in magnitude.
         """
-        size = max(1, _BLOCK_VALUES // self.dim)
-        codes = []
-        for block in read_blocks(X, self.n_features, rows=size, show_progress=show_progress):
-            mean = block.mean(axis=1, dtype=np.float64, keepdims=True)
-            sums = project_dense((block - mean).astype(np.float32), self._matrix)
-            sums[(block == block[:, :1]).all(axis=1)] = 0  # and not the mean's rounding
-            rows = keep_winners(np.maximum(sums, 0), self.winners)
-            codes.append(rows._replace(values=self._weigh(rows)))
-        return vectors.from_arrays(*stack_rows(codes), self.dim)
+        rows = max(1, _BLOCK_VALUES // self.dim)
+        return transform_blocks(X, self._codes, self.n_features, rows=rows, show=show_progress)
 
-    def _weigh(self, rows: Rows) -> NDArray[np.float32]:
+    def _codes(self, block: NDArray[np.float32]) -> csr_array:
+        mean = block.mean(axis=1, dtype=np.float64, keepdims=True)
+        sums = project_dense((block - mean).astype(np.float32), self._matrix)
+        sums[(block == block[:, :1]).all(axis=1)] = 0  # and not the mean's rounding
+        codes = keep_winners(np.maximum(sums, 0), self.winners)
         if self.values == "binary":
-            return np.ones_like(rows.values)
-        row_of = np.repeat(np.arange(len(rows.indptr) - 1), np.diff(rows.indptr))
-        squares = np.bincount(row_of, np.square(rows.values.astype(np.float64)))
-        scaled: NDArray[np.float32] = (rows.values / np.sqrt(squares)[row_of]).astype(np.float32)
-        return scaled
-
-    def save(self, path: str | Path) -> None:
-        """Write the settings to a folder; there is nothing else to keep."""
-        write_codec(path, self._saved)
-
-    @classmethod
-    def from_saved(cls, saved: SavedCodec) -> ExpansionHashing:
-        """The inverse of :meth:`save`."""
-        try:
-            return cls(**saved.options)
-        except TypeError as error:
-            raise ConfigurationError(f"{_NAME}: {error}") from error
+            codes.data[:] = 1
+            return codes
+        row_of = np.repeat(np.arange(len(block)), np.diff(codes.indptr))
+        squares = np.bincount(row_of, np.square(codes.data.astype(np.float64)))
+        codes.data = (codes.data / np.sqrt(squares)[row_of]).astype(np.float32)
+        return codes
 
     @property
     def _saved(self) -> SavedCodec:
@@ -156,4 +125,4 @@ class ExpansionHashing:
             "values": self.values,
             "seed": self._matrix.seed,
         }
-        return SavedCodec(_NAME, options, {})
+        return SavedCodec(self.name, options, {})

@@ -27,24 +27,19 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sparseret import vectors
-from sparseret.encoders.codecs import SavedCodec, write_codec
-from sparseret.encoders.random_projection import read_blocks
-from sparseret.encoders.row_ops import stack_rows
+from sparseret.encoders.codecs import SavedCodec, StoredCodec
+from sparseret.encoders.dense_blocks import read_blocks, rows_of, transform_blocks
 from sparseret.errors import ConfigurationError, VectorError
-from sparseret.kernels import Rows
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from scipy.sparse import csr_array
 
 __all__ = ["Losse"]
 
-_NAME = "losse"
 _BLOCK_VALUES = 2**20
 
 
-class Losse:
+class Losse(StoredCodec):
     """Codes of ``groups * 2**directions`` values among ``groups * (bins + 1)**directions`` cells.
 
     Args:
@@ -57,6 +52,9 @@ class Losse:
     Raises:
         ConfigurationError: a setting out of its range, or more than 2^31 cells.
     """
+
+    name = "losse"
+    signed = False
 
     def __init__(
         self,
@@ -91,11 +89,6 @@ class Losse:
         self._deviation = np.ones(n_features)
 
     @property
-    def name(self) -> str:
-        """In the registry of codecs."""
-        return _NAME
-
-    @property
     def description(self) -> str:
         """Method and main parameters."""
         return f"Losse, {self.groups} grids of {self.bins} bins along {self.directions} directions"
@@ -104,16 +97,6 @@ class Losse:
     def dim(self) -> int:
         """Number of cells."""
         return self.groups * int((self.bins + 1) ** self.directions)
-
-    @property
-    def signed(self) -> bool:
-        """Codes are not negative."""
-        return False
-
-    @property
-    def space(self) -> str:
-        """Stable id: settings, directions, and what :meth:`fit` has learned."""
-        return self._saved.space
 
     def fit(self, X: ArrayLike) -> Losse:  # noqa: N803
         """Learn the mean and the deviation of each feature, by which vectors are standardised.
@@ -147,14 +130,10 @@ class Losse:
         Raises:
             VectorError: another width, or values that are not finite.
         """
-        size = max(1, _BLOCK_VALUES // (self.n_features + self.groups * 2**self.directions))
-        codes = [
-            self._cells(block)
-            for block in read_blocks(X, self.n_features, rows=size, show_progress=show_progress)
-        ]
-        return vectors.from_arrays(*stack_rows(codes), self.dim)
+        rows = max(1, _BLOCK_VALUES // (self.n_features + self.groups * 2**self.directions))
+        return transform_blocks(X, self._codes, self.n_features, rows=rows, show=show_progress)
 
-    def _cells(self, block: NDArray[np.float32]) -> Rows:
+    def _codes(self, block: NDArray[np.float32]) -> csr_array:
         # Without BLAS, so that sums do not depend on the size of the block or on threads.
         projected = np.einsum(
             "nd,dk->nk", (block - self._mean) / self._deviation, self._projection, optimize=False
@@ -170,25 +149,18 @@ class Losse:
         for corner in itertools.product((0, 1), repeat=self.directions):  # ascending columns
             columns.append(first + int(np.dot(corner, strides)))
             values.append(np.where(np.array(corner) == 1, offset, 1 - offset).prod(axis=2))
-        cells = np.stack(columns, axis=2).reshape(len(block), -1)
-        weights = np.stack(values, axis=2).reshape(len(block), -1).astype(np.float32)
-        kept = weights > 0
-        indptr = np.concatenate(([0], np.cumsum(kept.sum(axis=1)))).astype(np.int64)
-        return Rows(indptr, cells[kept].astype(np.int32), weights[kept])
-
-    def save(self, path: str | Path) -> None:
-        """Write the codec to a folder."""
-        write_codec(path, self._saved)
+        shape = len(block), self.groups * 2**self.directions
+        cells = np.stack(columns, axis=2).reshape(shape)
+        weights = np.stack(values, axis=2).reshape(shape).astype(np.float32)
+        return rows_of(cells, weights, self.dim)
 
     @classmethod
     def from_saved(cls, saved: SavedCodec) -> Losse:
         """The inverse of :meth:`save`."""
-        try:
-            made = cls(**saved.options)
-            arrays = [saved.arrays[name] for name in ("projection", "mean", "deviation")]
-        except (TypeError, KeyError) as error:
-            raise ConfigurationError(f"{_NAME}: {error}") from error
-        made._projection, made._mean, made._deviation = arrays
+        made = cls(**saved.options)
+        made._projection, made._mean, made._deviation = (
+            saved.arrays[name] for name in ("projection", "mean", "deviation")
+        )
         return made
 
     @property
@@ -201,7 +173,7 @@ class Losse:
             "mean": self._mean,
             "deviation": self._deviation,
         }
-        return SavedCodec(_NAME, options, arrays)
+        return SavedCodec(self.name, options, arrays)
 
 
 def _draw(n_features: int, n_directions: int, seed: int) -> NDArray[np.float64]:

@@ -17,22 +17,17 @@ References:
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sparseret import kernels, vectors
-from sparseret.encoders.codecs import check_dense
+from sparseret.encoders.dense_blocks import read_blocks
 from sparseret.errors import ConfigurationError, VectorError
 from sparseret.kernels import RandomMatrix
-from sparseret.progress import progress_bar
 
 __all__ = ["SparseRandomProjection", "project_dense"]
-
-_BLOCK_VALUES = 2**22
-"""Values of dense vectors that are read at a time."""
 
 
 class SparseRandomProjection:
@@ -128,7 +123,7 @@ class SparseRandomProjection:
             )
         blocks = [
             project_dense(block, self.matrix, scale=scale, threads=threads)
-            for block in read_blocks(X, self.n_features, show_progress=show_progress)
+            for block in read_blocks(X, self.n_features, show=show_progress)
         ]
         return np.concatenate([np.empty((0, self.n_components), np.float32), *blocks])
 
@@ -178,33 +173,3 @@ def project_dense(
         scale=scale,
         threads=threads,
     )
-
-
-def read_blocks(
-    X: Any,  # noqa: N803
-    n_features: int,
-    *,
-    rows: int | None = None,
-    show_progress: bool = False,
-) -> Iterator[NDArray[np.float32]]:
-    """Dense vectors in checked blocks of rows; memory-mapped ones are read as they are needed.
-
-    Args:
-        X: shape (n, n_features).
-        n_features: the width that is required.
-        rows: of a block; None for some 16 MiB of them.
-        show_progress: a bar on standard error.
-
-    Raises:
-        VectorError: not two-dimensional, of another width, or not finite.
-    """
-    array = X if isinstance(X, np.ndarray) else np.asarray(X)
-    if array.ndim != 2:
-        check_dense(array)  # says what is wrong
-    size = rows or max(1, _BLOCK_VALUES // max(1, n_features))
-    with progress_bar("transforming", len(array), show=show_progress) as advance:
-        for first in range(0, max(1, len(array)), size):
-            numbers = range(first, first + size)
-            block = check_dense(array[first : first + size], n_features, numbers=numbers)
-            yield block
-            advance(len(block))

@@ -14,20 +14,18 @@ computing problem", Science 358 (2017), whose entries are 0 and 1; signs as in A
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sparseret.encoders.codecs import SavedCodec, check_dense, write_codec
+from sparseret.encoders.codecs import SavedCodec, StoredCodec
+from sparseret.encoders.dense_blocks import keep_winners, transform_blocks
 from sparseret.encoders.sdr_hash import scatter
 from sparseret.errors import ConfigurationError
-from sparseret.progress import progress_bar
-from sparseret.vectors import MAX_DIM, from_arrays
+from sparseret.vectors import MAX_DIM
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from scipy.sparse import csr_array
 
 __all__ = ["SdrCodec"]
@@ -35,7 +33,7 @@ __all__ = ["SdrCodec"]
 _BLOCK_BYTES = 2**24
 
 
-class SdrCodec:
+class SdrCodec(StoredCodec):
     """Winner-take-all codes of dense vectors (``sdr-dense``); nothing is learned.
 
     Args:
@@ -77,11 +75,6 @@ class SdrCodec:
             f"{self.n_features} features)"
         )
 
-    @property
-    def space(self) -> str:
-        """Id of the vector space: sizes and seed."""
-        return self._saved.space
-
     def transform(self, X: ArrayLike, *, show_progress: bool = False) -> csr_array:  # noqa: N803
         """Codes, float32, values 1, shape (n, cells), in blocks: ``X`` may be memory-mapped.
 
@@ -90,36 +83,8 @@ class SdrCodec:
         Raises:
             VectorError: another width, or values that are not finite.
         """
-        vectors: Any = X if hasattr(X, "shape") else np.asarray(X)
-        if len(vectors.shape) != 2:
-            check_dense(vectors)  # says so
-        n = vectors.shape[0]
         rows = max(1, _BLOCK_BYTES // (4 * self.cells))
-        found = [np.empty((0, 2), np.int64)]
-        with progress_bar("Encoding vectors", n, show=show_progress) as advance:
-            for first in range(0, n, rows) or [0]:
-                numbers = range(first, first + rows)
-                block = check_dense(vectors[first : first + rows], self.n_features, numbers=numbers)
-                row, cell = np.nonzero(self._winners(block))
-                found.append(np.stack([row + first, cell], axis=1))
-                advance(len(block))
-        places = np.concatenate(found)
-        indptr = np.concatenate(([0], np.cumsum(np.bincount(places[:, 0], minlength=n))))
-        return from_arrays(
-            indptr.astype(np.int64),
-            places[:, 1].astype(np.int32),
-            np.ones(len(places), np.float32),
-            self.cells,
-        )
-
-    def save(self, path: str | Path) -> None:
-        """Write the codec to a folder (:func:`sparseret.encoders.codecs.load_codec`)."""
-        write_codec(path, self._saved)
-
-    @classmethod
-    def from_saved(cls, saved: SavedCodec) -> SdrCodec:
-        """Undo :meth:`save`."""
-        return cls(**saved.options)
+        return transform_blocks(X, self._codes, self.n_features, rows=rows, show=show_progress)
 
     @property
     def _saved(self) -> SavedCodec:
@@ -140,17 +105,12 @@ class SdrCodec:
         made.sum_duplicates()
         return made
 
-    def _winners(self, block: NDArray[np.float32]) -> NDArray[np.bool_]:
-        """Which cells win, shape (len(block), cells); ties go to the lower cell."""
+    def _codes(self, block: NDArray[np.float32]) -> csr_array:
+        """Winning cells as ones; ties go to the lower cell."""
         # No scaling of a vector changes its winners, and sums of these cannot overflow.
         largest = np.abs(block).max(axis=1, initial=0.0)
         scaled = block / np.where(largest > 0, largest, 1.0)[:, None].astype(np.float32)
         activity: NDArray[np.float32] = (self._expansion @ scaled.T).T
-        last = np.partition(activity, self.cells - self.active, axis=1)[
-            :, self.cells - self.active, None
-        ]
-        above = activity > last
-        level = activity == last
-        room = self.active - above.sum(axis=1, keepdims=True)
-        chosen = above | (level & (np.cumsum(level, axis=1) <= room))
-        return np.asarray(chosen & (activity > 0))
+        codes = keep_winners(np.maximum(activity, 0), self.active)
+        codes.data[:] = 1
+        return codes

@@ -5,27 +5,22 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
-from sparseret import vectors
-from sparseret.encoders.codecs import SavedCodec, write_codec
-from sparseret.encoders.random_projection import SparseRandomProjection, read_blocks
-from sparseret.encoders.row_ops import stack_rows
-from sparseret.encoders.winners import keep_winners
+from sparseret.encoders.codecs import SavedCodec, StoredCodec
+from sparseret.encoders.dense_blocks import keep_winners, transform_blocks
+from sparseret.encoders.random_projection import SparseRandomProjection
 from sparseret.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from scipy.sparse import csr_array
 
 __all__ = ["SignedProjection"]
 
-_NAME = "random-projection"
 _BLOCK_VALUES = 2**22
 
 
-class SignedProjection:
+class SignedProjection(StoredCodec):
     """The ``active`` components of largest magnitude of a projection, with their signs and values.
 
     With y the projection of x by :class:`SparseRandomProjection`, the code keeps the y_c of largest
@@ -41,6 +36,9 @@ class SignedProjection:
     Raises:
         ConfigurationError: a setting out of its range.
     """
+
+    name = "random-projection"
+    signed = True
 
     def __init__(
         self,
@@ -59,11 +57,6 @@ class SignedProjection:
         self.active = active
 
     @property
-    def name(self) -> str:
-        """In the registry of codecs."""
-        return _NAME
-
-    @property
     def description(self) -> str:
         """Method and main parameters."""
         return f"random projection to {self.dim}, {self.active} signed components kept"
@@ -78,40 +71,18 @@ class SignedProjection:
         """Number of components."""
         return self._projection.n_components
 
-    @property
-    def signed(self) -> bool:
-        """Codes have negative values."""
-        return True
-
-    @property
-    def space(self) -> str:
-        """Stable id: the settings make the projection."""
-        return self._saved.space
-
     def transform(self, X: ArrayLike, *, show_progress: bool = False) -> csr_array:  # noqa: N803
         """Codes, float32, shape (n, dim), ``active`` values a row (none for a zero vector).
 
         Raises:
             VectorError: another width, values that are not finite, or above 1e20 in magnitude.
         """
-        size = max(1, _BLOCK_VALUES // max(self.dim, self.n_features))
-        codes = []
-        for block in read_blocks(X, self.n_features, rows=size, show_progress=show_progress):
-            dense = self._projection.transform(block)
-            codes.append(keep_winners(np.abs(dense), self.active, dense))
-        return vectors.from_arrays(*stack_rows(codes), self.dim)
+        rows = max(1, _BLOCK_VALUES // max(self.dim, self.n_features))
+        return transform_blocks(X, self._codes, self.n_features, rows=rows, show=show_progress)
 
-    def save(self, path: str | Path) -> None:
-        """Write the settings to a folder; there is nothing else to keep."""
-        write_codec(path, self._saved)
-
-    @classmethod
-    def from_saved(cls, saved: SavedCodec) -> SignedProjection:
-        """The inverse of :meth:`save`."""
-        try:
-            return cls(**saved.options)
-        except TypeError as error:
-            raise ConfigurationError(f"{_NAME}: {error}") from error
+    def _codes(self, block: NDArray[np.float32]) -> csr_array:
+        dense = self._projection.transform(block)
+        return keep_winners(np.abs(dense), self.active, dense)
 
     @property
     def _saved(self) -> SavedCodec:
@@ -122,4 +93,4 @@ class SignedProjection:
             "density": self._projection.density,
             "seed": self._projection.seed,
         }
-        return SavedCodec(_NAME, options, {})
+        return SavedCodec(self.name, options, {})

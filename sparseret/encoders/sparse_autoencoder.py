@@ -20,19 +20,17 @@ References:
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import cached_property
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sparseret import vectors
-from sparseret.encoders.codecs import SavedCodec, check_dense, write_codec
+from sparseret.encoders.codecs import SavedCodec, StoredCodec, check_dense
+from sparseret.encoders.dense_blocks import rows_of, transform_blocks
 from sparseret.encoders.nonnegative_refit import refit_values
 from sparseret.errors import ConfigurationError, VectorError
 from sparseret.kernels import top_k
-from sparseret.progress import progress_bar
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -99,7 +97,7 @@ class AutoencoderWeights:
         return {name: array for name in names if (array := getattr(self, name)) is not None}
 
 
-class SparseAutoencoder:
+class SparseAutoencoder(StoredCodec):
     """A trained k-sparse autoencoder (:class:`sparseret.protocols.Codec`).
 
     ``fit`` and ``partial_fit`` are those of
@@ -160,11 +158,6 @@ class SparseAutoencoder:
         chosen += ", refitted" * self.refit
         return f"autoencoder ({self.n_features} features to {self.dim} latents, {chosen})"
 
-    @cached_property
-    def space(self) -> str:
-        """Id of the vector space: settings, digest of the weights."""
-        return self._saved.space
-
     def with_k(self, k: int) -> SparseAutoencoder:
         """The same with another k: Makhzani and Frey take 1 to 3 times that of training (2.1)."""
         weights = replace(self.weights, thresholds=None)
@@ -190,22 +183,8 @@ class SparseAutoencoder:
         Raises:
             VectorError: ``X`` is no (n, n_features) array of finite numbers.
         """
-        from scipy.sparse import csr_array, vstack
-
-        source: Any = X if hasattr(X, "shape") else np.asarray(X)
-        if len(source.shape) != 2 or source.shape[1] != self.n_features:
-            check_dense(source[:1], self.n_features)
         rows = max(1, _BLOCK_VALUES // self.dim)
-        parts = []
-        with progress_bar("Coding", source.shape[0], show=show_progress) as advance:
-            for begin in range(0, source.shape[0], rows):
-                numbers = range(begin, begin + rows)
-                block = check_dense(source[begin : begin + rows], self.n_features, numbers=numbers)
-                parts.append(self._codes(block))
-                advance(len(block))
-        if not parts:
-            return csr_array((0, self.dim), dtype=np.float32)
-        return parts[0] if len(parts) == 1 else vectors.check(vstack(parts, format="csr"))
+        return transform_blocks(X, self._codes, self.n_features, rows=rows, show=show_progress)
 
     def affinities(self, X: NDArray[np.float32]) -> NDArray[np.float32]:  # noqa: N803
         """All latents before any is chosen, float32, shape (n, dim); for small n."""
@@ -228,11 +207,10 @@ class SparseAutoencoder:
             prepared = standardize(dense) if self.normalize else dense
             targets = prepared - self.weights.pre_bias
             values = refit_values(targets, self.weights.dictionary, columns, np.maximum(values, 0))
-        wanted = (values > 0) if self.activation == "relu" else (values != 0)
-        wanted[~some] = False
-        indptr = np.zeros(len(dense) + 1, np.int64)
-        np.cumsum(wanted.sum(axis=1), out=indptr[1:])
-        return vectors.from_arrays(indptr, columns[wanted], values[wanted], self.dim)
+        if self.activation == "relu":
+            values = np.maximum(values, 0)
+        values[~some] = 0
+        return rows_of(columns, values, self.dim)
 
     def inverse_transform(self, codes: csr_array) -> NDArray[np.float32]:
         """Reconstructions, float32, shape (n, n_features).
@@ -279,17 +257,10 @@ class SparseAutoencoder:
         }  # fmt: skip
         return SavedCodec(self.name, options, dict(self.weights.arrays))
 
-    def save(self, path: str | Path) -> None:
-        """Write the codec to a folder (:func:`sparseret.encoders.codecs.load_codec`)."""
-        write_codec(path, self._saved)
-
     @classmethod
     def from_saved(cls, saved: SavedCodec) -> SparseAutoencoder:
-        """Undo :meth:`save`. Raises ConfigurationError for what it did not write."""
-        try:
-            return cls(AutoencoderWeights(**saved.arrays), **saved.options)
-        except TypeError as error:
-            raise ConfigurationError(f"no autoencoder that is known here: {error}") from error
+        """Undo :meth:`save`."""
+        return cls(AutoencoderWeights(**saved.arrays), **saved.options)
 
 
 def standardize(dense: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -24,15 +24,13 @@ References:
 
 from __future__ import annotations
 
-from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sparseret import vectors
-from sparseret.encoders.codecs import SavedCodec, write_codec
+from sparseret.encoders.codecs import SavedCodec, StoredCodec
 from sparseret.encoders.dense_blocks import rows_of, transform_blocks
 from sparseret.errors import ConfigurationError, VectorError
 
@@ -47,7 +45,7 @@ _BLOCK_VALUES = 2**22
 """Of distances that are held at a time."""
 
 
-class VectorQuantiser:
+class VectorQuantiser(StoredCodec):
     """Codebooks (:class:`sparseret.protocols.Codec`).
 
     ``fit`` and ``partial_fit`` are those of
@@ -119,11 +117,6 @@ class VectorQuantiser:
         several = f", {self.assignments} nearest" if self.assignments > 1 else ""
         return f"vq ({self.n_features} features to {m} x {n} entries, {self.kind}{several})"
 
-    @cached_property
-    def space(self) -> str:
-        """Id of the vector space: settings, digest of the codebooks."""
-        return self._saved.space
-
     def with_assignments(self, assignments: int) -> VectorQuantiser:
         """The same codebooks with another number of assignments."""
         return VectorQuantiser(
@@ -141,7 +134,7 @@ class VectorQuantiser:
         Raises:
             VectorError: ``X`` is no (n, n_features) array of finite numbers.
         """
-        return transform_blocks(X, self._codes, self.n_features, self.dim, show=show_progress)
+        return transform_blocks(X, self._codes, self.n_features, show=show_progress)
 
     def _codes(self, dense: NDArray[np.float32]) -> csr_array:
         m, n, _ = self.entries.shape
@@ -188,19 +181,6 @@ class VectorQuantiser:
             "assignments": self.assignments,
         }
         return SavedCodec(self.name, options, {"entries": self.entries, "spreads": self.spreads})
-
-    def save(self, path: str | Path) -> None:
-        """Write the codec to a folder (:func:`sparseret.encoders.codecs.load_codec`)."""
-        write_codec(path, self._saved)
-
-    @classmethod
-    def from_saved(cls, saved: SavedCodec) -> VectorQuantiser:
-        """Undo :meth:`save`. Raises ConfigurationError for what it did not write."""
-        try:
-            arguments: dict[str, Any] = {**saved.arrays, **saved.options}
-            return cls(**arguments)
-        except TypeError as error:
-            raise ConfigurationError(f"no codebooks that are known here: {error}") from error
 
 
 def slices_of(n_features: int, m: int, kind: Quantisation) -> list[slice]:
