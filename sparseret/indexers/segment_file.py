@@ -22,7 +22,7 @@ from sparseret.indexers.segment import SegmentData
 from sparseret.indexers.segment_writer import DTYPES, FORMAT, SEGMENT_VERSION, flatten
 from sparseret.kernels import ImpactLists, Postings
 
-__all__ = ["SegmentFile", "read_segment", "verify_segment"]
+__all__ = ["SegmentFile", "map_file", "read_segment", "verify_segment"]
 
 
 class SegmentFile(NamedTuple):
@@ -52,6 +52,18 @@ def read_segment(path: Path, *, size: int, header_crc: int) -> SegmentFile:
         CorruptIndexError: truncated, altered or not a segment file.
         IncompatibleIndexError: written by a newer version of sparseret.
     """
+    mapped, end = map_file(path, size=size, header_crc=header_crc)
+    try:
+        return _parse(path, mapped, end)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise CorruptIndexError(
+            f"{path} is no sound segment file ({error!r}). Restore it from a backup or build the "
+            "index again"
+        ) from error
+
+
+def map_file(path: Path, *, size: int, header_crc: int) -> tuple[mmap.mmap | bytes, int]:
+    """A mapped safetensors file and where its header ends; arguments and errors as read_segment."""
     with path.open("rb") as file:
         actual = os.fstat(file.fileno()).st_size
         if actual != size:
@@ -66,13 +78,7 @@ def read_segment(path: Path, *, size: int, header_crc: int) -> SegmentFile:
         raise CorruptIndexError(
             f"{path} has an altered header. Restore it from a backup or build the index again"
         )
-    try:
-        return _parse(path, mapped, end)
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise CorruptIndexError(
-            f"{path} is no sound segment file ({error!r}). Restore it from a backup or build the "
-            "index again"
-        ) from error
+    return mapped, end
 
 
 def _parse(path: Path, mapped: mmap.mmap | bytes, end: int) -> SegmentFile:

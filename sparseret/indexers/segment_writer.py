@@ -30,6 +30,8 @@ __all__ = [
     "SEGMENT_VERSION",
     "SegmentWriter",
     "flatten",
+    "fsync_folder",
+    "storage_error",
     "write_segment",
 ]
 
@@ -91,9 +93,9 @@ def write_segment(path: Path, data: SegmentData, window_bits: int) -> tuple[int,
             except OSError:
                 path.unlink()
                 raise
-        _fsync_folder(path.parent)
+        fsync_folder(path.parent)
     except OSError as error:
-        raise _storage_error(path, error) from error
+        raise storage_error(path, error) from error
     return len(prefix) + offset, zlib.crc32(prefix)
 
 
@@ -141,7 +143,7 @@ class SegmentWriter:
         try:
             self._file = path.open("xb", buffering=0)
         except OSError as error:
-            raise _storage_error(path, error) from error
+            raise storage_error(path, error) from error
         self._pad(1)
         self._growing, self._growing_type = growing
         self._reserve(self._growing, self._growing_type, 0)
@@ -155,7 +157,7 @@ class SegmentWriter:
             while written < len(data):  # a large write may be done in part
                 written += self._file.write(data[written:])
         except OSError as error:
-            raise _storage_error(self._path, error) from error
+            raise storage_error(self._path, error) from error
         self._next[name] += len(data)
         self._crc[name] = zlib.crc32(data, self._crc[name])
 
@@ -180,9 +182,9 @@ class SegmentWriter:
             self._file.write(prefix)
             os.fsync(self._file.fileno())
             self._file.close()
-            _fsync_folder(self._path.parent)
+            fsync_folder(self._path.parent)
         except OSError as error:
-            raise _storage_error(self._path, error) from error
+            raise storage_error(self._path, error) from error
         self._finished = True
         return _HEADER_BYTES + self._end, zlib.crc32(prefix)
 
@@ -234,14 +236,15 @@ def _entry(dtype: np.dtype[Any], length: int, offset: int) -> dict[str, Any]:
     }
 
 
-def _storage_error(path: Path, error: OSError) -> StorageError:
+def storage_error(path: Path, error: OSError) -> StorageError:
+    """What is told of a file that could not be written."""
     return StorageError(
         f"cannot write {path}: {error.strerror}; what was committed before is intact. "
         "Free space or fix permissions and run the command again"
     )
 
 
-def _fsync_folder(folder: Path) -> None:
+def fsync_folder(folder: Path) -> None:
     """Make a new name durable; a no-op where folders cannot be opened (Windows)."""
     try:
         descriptor = os.open(folder, os.O_RDONLY)

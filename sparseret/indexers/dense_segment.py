@@ -1,0 +1,326 @@
+"""Segments of dense vectors: one immutable file each, searched exactly or by what faiss built.
+
+A segment holds vectors of the documents of one flush or merge, in ascending order of document
+number, so that a filter on the field by which an index is ordered is a range of rows. Vectors are
+stored as they are scored: normalised where the metric is cosine, rounded where the precision is
+float16. A vector of zeros, which an empty text may have, is stored and is never a hit; a query of
+zeros has no hits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sparseret.errors import ConfigurationError, VectorError
+from sparseret.indexers.dense_exact import DenseHits, Vectors, as_rows, normalised, scan
+from sparseret.indexers.dense_file import (
+    DenseFile,
+    DenseFileWriter,
+    damaged_arrays,
+    read_dense_file,
+)
+from sparseret.indexers.dense_settings import DenseKind, DenseSettings
+
+__all__ = [
+    "DenseSegment",
+    "merge_dense",
+    "read_dense_segment",
+    "verify_dense_segment",
+    "write_dense_segment",
+]
+
+_BLOCK_VALUES = 2**21
+"""Of vectors that are read, checked and written at a time."""
+_NO_HITS = DenseHits(np.empty(0, np.int64), np.empty(0, np.float32))
+
+
+class DenseSegment:
+    """An open segment, searchable from any thread.
+
+    Args:
+        file: as :func:`read_dense_segment` opens it.
+    """
+
+    def __init__(self, file: DenseFile) -> None:
+        self.file = file
+        self.numbers = file.numbers
+        """Document numbers, int64, ascending, shape (n_docs,)."""
+        self.vectors = file.vectors
+        """As they are scored, mapped, shape (n_docs, dim)."""
+        self.settings = file.settings
+        self.built: DenseKind = file.built
+        """What the segment is searched by: ``flat`` where it is too small for the settings."""
+
+    @property
+    def n_docs(self) -> int:
+        """Number of documents."""
+        return len(self.numbers)
+
+    @property
+    def dim(self) -> int:
+        """Values of a vector."""
+        return int(self.vectors.shape[1])
+
+    def search(
+        self,
+        queries: Any,
+        k: int,
+        *,
+        allowed: NDArray[np.uint64] | None = None,
+        inside: range | None = None,
+        effort: int | None = None,
+        threads: int = 1,
+    ) -> list[DenseHits]:
+        """The best k rows for each query: larger scores first, then smaller rows.
+
+        Scores are inner products of the stored vectors and the queries, exact but for their
+        rounding to float32 (:mod:`sparseret.indexers.dense_exact`), whether the rows were found
+        exactly or not. Neither they nor the rows depend on other queries or on ``threads``.
+
+        Args:
+            queries: shape (n, dim), finite.
+            k: at least 1; fewer rows are returned where fewer can be hits.
+            allowed: a bit for each row, packed from the lowest, shape (ceil(n_docs / 64),); None
+                for all.
+            inside: consecutive rows, outside of which there is no hit; None for all.
+            effort: None for an exact search, which reads every row inside.
+            threads: the work is spread over this many threads. BLAS, behind NumPy, may use
+                threads of its own, which its environment variables set.
+
+        Raises:
+            ConfigurationError: k, allowed, inside, effort or threads that cannot be.
+            VectorError: queries of another width, not finite, or with scores beyond float32.
+        """
+        for name, value in (("k", k), ("threads", threads), ("effort", effort)):
+            if not (name == "effort" and value is None):
+                _check_count(name, value)
+        rows = as_rows(queries, self.dim, "queries")
+        if self.settings.metric == "cosine":
+            rows = normalised(rows)
+        mask = self._mask(allowed)
+        within = self._within(inside)
+        hits = [_NO_HITS] * len(rows)
+        asked = np.flatnonzero(rows.any(axis=1))
+        if not len(asked) or not within:
+            return hits
+        found = scan(
+            self.vectors, rows[asked], min(k, self.n_docs), allowed=mask, inside=within,
+            largest_norm=self.file.largest_norm, threads=threads,
+        )  # fmt: skip
+        for q, best in zip(asked.tolist(), found, strict=True):
+            hits[q] = best
+        return hits
+
+    # --- details -------------------------------------------------------------------------------
+
+    def _within(self, inside: range | None) -> range:
+        if inside is None:
+            return range(self.n_docs)
+        if inside.step != 1:
+            raise ConfigurationError(f"inside must be consecutive rows, got {inside!r}")
+        return range(max(0, inside.start), min(self.n_docs, inside.stop))
+
+    def _mask(self, allowed: NDArray[np.uint64] | None) -> NDArray[np.uint64] | None:
+        """Rows that can be hits, as a bitmap; None for all."""
+        if allowed is None:
+            return self._possible
+        words = -(-self.n_docs // 64)
+        if allowed.dtype != np.uint64 or allowed.shape != (words,):
+            raise ConfigurationError(
+                f"allowed must be a bitmap of {self.n_docs} rows, uint64 of shape ({words},), got "
+                f"{allowed.dtype} of shape {allowed.shape}"
+            )
+        if self._possible is None:
+            return np.ascontiguousarray(allowed)
+        return allowed & self._possible
+
+    @cached_property
+    def _possible(self) -> NDArray[np.uint64] | None:
+        """Rows that are not zero, as a bitmap; None where all are not."""
+        if not len(self.file.zeros):
+            return None
+        mask = np.zeros(-(-self.n_docs // 64) * 64, bool)
+        mask[: self.n_docs] = True
+        mask[self.file.zeros] = False
+        return np.packbits(mask, bitorder="little").view(np.uint64)
+
+
+def write_dense_segment(
+    path: Path, numbers: NDArray[np.int64], vectors: Any, settings: DenseSettings
+) -> tuple[int, int]:
+    """Write and fsync a new file; returns its size in bytes and the CRC-32 of its header.
+
+    Args:
+        path: must not exist.
+        numbers: of the documents, int64, ascending, shape (n,).
+        vectors: shape (n, dim), finite in float32; read twice, block by block, so that they may be
+            memory-mapped.
+        settings: of the index.
+
+    Raises:
+        VectorError: another shape, or values that are not finite or that the precision cannot hold.
+        ConfigurationError: document numbers that do not ascend, or settings that do not go with
+            the dimension.
+        StorageError: the file exists, the disk is full, or the system refuses otherwise; no
+            partial file is left.
+    """
+    source = vectors if hasattr(vectors, "shape") else np.asarray(vectors)
+    if len(source.shape) != 2 or not source.shape[1] or source.shape[0] != len(numbers):
+        raise VectorError(f"vectors: shape {source.shape}, expected ({len(numbers)}, dim)")
+    dim = int(source.shape[1])
+
+    def blocks() -> Iterator[Vectors]:
+        for begin, end in _stretches(len(numbers), dim):
+            rows = as_rows(source[begin:end], dim, "vectors", begin)
+            if settings.metric == "cosine":
+                rows = normalised(rows)
+            yield _rounded(rows, settings, begin)
+
+    return _write(path, _Rows(numbers, dim, blocks), settings)
+
+
+def read_dense_segment(path: Path, *, size: int, header_crc: int) -> DenseSegment:
+    """Map a segment file into memory. Only the header is read and checked now.
+
+    Args:
+        path: the file.
+        size: its size in bytes, as :func:`write_dense_segment` returned it.
+        header_crc: CRC-32 of its header, likewise.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        CorruptIndexError: truncated, altered or not a dense segment.
+        IncompatibleIndexError: written by a newer version of sparseret.
+    """
+    return DenseSegment(read_dense_file(path, size=size, header_crc=header_crc))
+
+
+def verify_dense_segment(segment: DenseSegment) -> list[str]:
+    """What is wrong with a segment, one line a problem; reads the whole file."""
+    file = segment.file
+    damaged = damaged_arrays(file)
+    if damaged:
+        return [f"checksum of {', '.join(damaged)} is wrong: restore the file from a backup"]
+    problems = []
+    if not (np.diff(file.numbers) > 0).all():
+        problems.append("document numbers do not ascend")
+    zeros: list[NDArray[np.int64]] = [np.empty(0, np.int64)]
+    for begin, end in _stretches(segment.n_docs, segment.dim):
+        norms = _norms(file.vectors[begin:end])
+        if not (norms <= file.largest_norm).all():
+            problems.append(f"a vector from row {begin} on is not finite, or longer than any was")
+        zeros.append(np.flatnonzero(norms == 0) + begin)
+    if not np.array_equal(np.concatenate(zeros), file.zeros):
+        problems.append("other vectors are zero than the segment says")
+    return problems
+
+
+def merge_dense(
+    parts: Sequence[tuple[DenseSegment, NDArray[np.bool_] | None]],
+    path: Path,
+    settings: DenseSettings,
+) -> tuple[int, int]:
+    """One segment of the live documents of several; what writing them at once would have given.
+
+    Args:
+        parts: segments with ascending, disjoint ranges of document numbers, at least one, each with
+            a mask of its live documents, shape (n_docs,), or None where all are.
+        path: must not exist.
+        settings: of the index; the metric has to be that of the parts.
+
+    Returns:
+        As :func:`write_dense_segment`.
+
+    Raises:
+        ConfigurationError: parts of different dimensions, or of another metric.
+        StorageError: as :func:`write_dense_segment`.
+    """
+    dims = {segment.dim for segment, _ in parts}
+    if len(dims) != 1 or {segment.settings.metric for segment, _ in parts} != {settings.metric}:
+        raise ConfigurationError(
+            f"segments to be merged need one dimension and the metric {settings.metric}: got "
+            f"dimensions {sorted(dims)} and "
+            f"{sorted({segment.settings.metric for segment, _ in parts})}"
+        )
+    dim = dims.pop()
+    numbers = [s.numbers if live is None else s.numbers[live] for s, live in parts]
+
+    def blocks() -> Iterator[Vectors]:
+        at = 0
+        for segment, live in parts:
+            for begin, end in _stretches(segment.n_docs, dim):
+                rows = segment.vectors[begin:end]
+                if live is not None:
+                    rows = rows[live[begin:end]]
+                yield _rounded(rows.astype(np.float32, copy=False), settings, at)
+                at += len(rows)
+
+    return _write(path, _Rows(np.concatenate(numbers), dim, blocks), settings)
+
+
+class _Rows(NamedTuple):
+    """What a segment is written of."""
+
+    numbers: NDArray[np.int64]
+    dim: int
+    blocks: Callable[[], Iterator[Vectors]]
+    """Vectors as they are stored."""
+
+
+def _write(path: Path, rows: _Rows, settings: DenseSettings) -> tuple[int, int]:
+    numbers = np.ascontiguousarray(rows.numbers, np.int64)
+    if not (np.diff(numbers) > 0).all():
+        raise ConfigurationError("document numbers must ascend")
+    zeros: list[NDArray[np.int64]] = [np.empty(0, np.int64)]
+    largest, begin = 0.0, 0
+    for block in rows.blocks():
+        norms = _norms(block)
+        zeros.append(np.flatnonzero(norms == 0) + begin)
+        largest = max(largest, float(norms.max(initial=0.0)))
+        begin += len(block)
+    none = np.concatenate(zeros)
+    integers, dtype = np.dtype(np.int64), np.dtype(settings.precision)
+    with DenseFileWriter(path) as file:
+        file.write("numbers", integers, numbers.shape, [numbers])
+        file.write("zeros", integers, none.shape, [none])
+        file.pad(0)
+        file.write("structure", np.dtype(np.uint8), (0,), [])
+        file.write("vectors", dtype, (len(numbers), rows.dim), rows.blocks())
+        return file.finish(settings, "flat", largest)
+
+
+def _stretches(n: int, dim: int) -> Iterator[tuple[int, int]]:
+    size = max(1, _BLOCK_VALUES // dim)
+    for begin in range(0, n, size):
+        yield begin, min(begin + size, n)
+
+
+def _rounded(rows: NDArray[np.float32], settings: DenseSettings, begin: int) -> Vectors:
+    if settings.precision == "float32":
+        return rows
+    with np.errstate(over="ignore"):
+        made = rows.astype(np.float16)
+    finite = np.isfinite(made).all(axis=1)
+    if not finite.all():
+        raise VectorError(
+            f"vectors: row {begin + int(np.argmin(finite))} has values beyond float16: scale the "
+            "vectors down, or use precision='float32'"
+        )
+    return made
+
+
+def _norms(rows: Vectors) -> NDArray[np.float64]:
+    wide = rows.astype(np.float64)
+    norms: NDArray[np.float64] = np.sqrt((wide * wide).sum(axis=1))
+    return norms
+
+
+def _check_count(name: str, value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
+        raise ConfigurationError(f"{name} must be a whole number, at least 1, got {value!r}")
