@@ -148,7 +148,8 @@ class _Judge(NamedTuple):
             recall = self.truth.recall([[int(id) for id in row] for row in hits.ids])
             ndcg = tuple(self._ndcg(index, collection) for collection in COLLECTIONS)
         return Preset(
-            name, info.nnz / info.documents, info.segment_bytes / info.documents,
+            name, info.legs[0].nnz / info.documents,
+            info.legs[0].segment_bytes / info.documents,
             float(recall.mean()), ndcg,
         )  # fmt: skip
 

@@ -13,6 +13,7 @@ __all__ = [
     "IndexExistsError",
     "IndexLockedError",
     "IndexNotFoundError",
+    "LegError",
     "MissingExtraError",
     "SparseretError",
     "StorageError",
@@ -50,6 +51,18 @@ class DuplicateIdError(DocumentError):
 
 class FilterError(SparseretError, ValueError):
     """A metadata filter that does not parse; the message points at the offending character."""
+
+
+class LegError(SparseretError, RuntimeError):
+    """A leg of an index could not encode or search.
+
+    Attributes:
+        leg: its name.
+    """
+
+    def __init__(self, message: str, leg: str) -> None:
+        super().__init__(message)
+        self.leg = leg
 
 
 class DatasetError(SparseretError, ValueError):

@@ -1,7 +1,8 @@
-"""Why a document has its score: what each term of a query adds to it."""
+"""Why a document has its score: what each term of a query, and each leg, adds to it."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -12,7 +13,7 @@ from sparseret.protocols import Encoder
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
-__all__ = ["Explanation", "TermScore", "explain_score"]
+__all__ = ["Explanation", "LegScore", "TermScore", "term_scores"]
 
 
 class TermScore(NamedTuple):
@@ -25,29 +26,46 @@ class TermScore(NamedTuple):
     """query_weight * document_weight in float32."""
 
 
+class LegScore(NamedTuple):
+    """What one leg of an index says of a document."""
+
+    name: str
+    score: float
+    """Float32, equal to the score of a search in that leg alone."""
+    rank: int | None = None
+    """Among the leg's results that are fused, from 1; None where it is not among them."""
+    share: float = 0.0
+    """What the leg adds to the score of the whole."""
+    terms: Sequence[TermScore] = ()
+    """Terms of query and document in common, largest contribution first; none of dense vectors."""
+    missing: Sequence[str] = ()
+    """Terms of the query that the document lacks."""
+
+
 class Explanation(NamedTuple):
     """Why a document has its score."""
 
     id: str
     score: float
-    """Float32 sum of the contributions in the order of columns: equal to the search score."""
+    """Of one leg, the float32 sum of the contributions in the order of columns: equal to the
+    search score. Of several, the sum of their shares."""
     terms: list[TermScore]
-    """Terms of query and document in common, largest contribution first."""
+    """Of an index of one leg: terms in common, largest contribution first."""
     missing: list[str]
-    """Terms of the query that the document lacks."""
+    """Of an index of one leg: terms of the query that the document lacks."""
+    legs: Sequence[LegScore] = ()
+    """Of an index of several legs: each of them."""
 
 
-def explain_score(
-    id: str,
+def term_scores(
     query: csr_array,
     columns: NDArray[np.int32],
     weights: NDArray[np.float32],
     encoder: Encoder,
-) -> Explanation:
-    """Take a score apart.
+) -> tuple[float, list[TermScore], list[str]]:
+    """Take a score apart: the score, the terms in common, and those that the document lacks.
 
     Args:
-        id: of the document.
         query: canonical CSR, shape (1, dim).
         columns: of the document, ascending, shape (terms,).
         weights: of the document, parallel to ``columns``.
@@ -73,4 +91,4 @@ def explain_score(
         )
     terms.sort(key=lambda term: -term.contribution)
     missing = [encoder.term(int(column)) for column in query.indices[~shared]]
-    return Explanation(id, float(score), terms, missing)
+    return float(score), terms, missing

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Codec",
     "CollectionEncoder",
+    "DenseEncoder",
     "Encoder",
     "Hits",
     "Index",
@@ -41,9 +42,14 @@ class Mode(NamedTuple):
     """Recall that this effort reached on the queries the index was calibrated with; NaN for an
     effort that was given and never measured."""
 
+    missing: tuple[str, ...] = ()
+    """Legs of the index that could not take part, where the search was to go on without them."""
+
     @property
     def description(self) -> str:
         """In words, such as "approximate, recall 0.957 when calibrated"."""
+        if self.missing:
+            return f"{self._replace(missing=()).description}, without {', '.join(self.missing)}"
         if self.exact:
             return "exact"
         if math.isnan(self.recall):
@@ -63,6 +69,8 @@ class Hits(NamedTuple):
     """Scores parallel to ``ids``, float32."""
     mode: Mode = Mode()
     """Exact, or approximate and how good that was measured to be."""
+    shares: list[NDArray[np.float64]] | None = None
+    """Of an index of several legs, what each adds to each score, shape (hits, legs); None else."""
 
 
 @runtime_checkable
@@ -106,6 +114,49 @@ class Encoder(Protocol):
 
     def save(self, path: str | Path) -> None:
         """Write the encoder to a folder."""
+
+
+@runtime_checkable
+class DenseEncoder(Protocol):
+    """Turns texts into dense vectors, whose inner product or cosine scores a document.
+
+    Its members mean what those of :class:`Encoder` do, but for the vectors; a text without words
+    has one of zeros, which finds nothing and is never found.
+    """
+
+    @property
+    def name(self) -> str:
+        """Name in the registry."""
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """JSON values from which the registry can make the encoder again."""
+
+    @property
+    def description(self) -> str:
+        """One line for people: method and main parameters."""
+
+    @property
+    def dim(self) -> int:
+        """Width of the vectors."""
+
+    @property
+    def metric(self) -> Literal["cosine", "ip"]:
+        """How vectors are compared: their cosine, or their inner product as they are."""
+
+    @property
+    def space(self) -> str:
+        """Stable id of the vector space: method, parameters, weights digest."""
+
+    def encode_documents(
+        self, documents: Sequence[Document | str], *, show_progress: bool = False
+    ) -> NDArray[np.float32]:
+        """Document vectors, float32, shape (len(documents), dim)."""
+
+    def encode_queries(
+        self, queries: Sequence[str], *, show_progress: bool = False
+    ) -> NDArray[np.float32]:
+        """Query vectors, float32, shape (len(queries), dim)."""
 
 
 @runtime_checkable

@@ -10,9 +10,16 @@ from importlib import import_module
 from typing import Any
 
 from sparseret.errors import ConfigurationError
-from sparseret.protocols import Encoder
+from sparseret.protocols import DenseEncoder, Encoder
 
-__all__ = ["AUTO", "ENCODERS", "ENTRY_POINTS", "load_encoder"]
+__all__ = [
+    "AUTO",
+    "DENSE_ENCODERS",
+    "ENCODERS",
+    "ENTRY_POINTS",
+    "load_any_encoder",
+    "load_encoder",
+]
 
 ENTRY_POINTS = "sparseret.encoders"
 AUTO = "auto"
@@ -30,11 +37,36 @@ ENCODERS: Mapping[str, str] = {
     "uhd": "sparseret.encoders.uhd:UhdEncoder",
     "unicoil": "sparseret.encoders.unicoil:UniCoilEncoder",
 }
-"""Built-in encoders: name -> "module:Class"."""
+"""Built-in encoders of sparse vectors: name -> "module:Class"."""
+
+DENSE_ENCODERS: Mapping[str, str] = {
+    "dense": "sparseret.encoders.dense:DenseTextEncoder",
+    "precomputed": "sparseret.encoders.precomputed:PrecomputedEncoder",
+}
+"""Built-in encoders of dense vectors, for the legs of an index."""
 
 
 def load_encoder(name: str, options: Mapping[str, Any] | None = None) -> Encoder:
-    """Make an encoder by its registered name.
+    """Make an encoder of sparse vectors by its registered name.
+
+    Args:
+        name: as of :func:`load_any_encoder`.
+        options: of that encoder.
+
+    Raises:
+        ConfigurationError: no such encoder, one of dense vectors, one that cannot be imported, or
+            an option that it does not have.
+    """
+    encoder = load_any_encoder(name, options)
+    if isinstance(encoder, DenseEncoder):
+        raise ConfigurationError(
+            f"{name} makes dense vectors, and sparse ones are needed here: take another encoder"
+        )
+    return encoder
+
+
+def load_any_encoder(name: str, options: Mapping[str, Any] | None = None) -> Encoder | DenseEncoder:
+    """Make an encoder of sparse or of dense vectors by its registered name.
 
     Args:
         name: as it is registered; ``NAME:FOLDER`` gives it the option ``folder``, and "auto" is
@@ -56,15 +88,16 @@ def load_encoder(name: str, options: Mapping[str, Any] | None = None) -> Encoder
                 f"{name}:{folder} must name the folder of the model, once: {name}:FOLDER"
             )
         options = {**(options or {}), "folder": folder}
-    if name in ENCODERS:
-        module, _, attribute = ENCODERS[name].partition(":")
+    built_in = {**ENCODERS, **DENSE_ENCODERS}
+    if name in built_in:
+        module, _, attribute = built_in[name].partition(":")
         made = getattr(import_module(module), attribute)
     else:
         from importlib.metadata import entry_points  # slow to import, and seldom needed
 
         plugins = entry_points(group=ENTRY_POINTS)
         if name not in plugins.names:
-            known = ", ".join(sorted({*ENCODERS, *plugins.names}))
+            known = ", ".join(sorted({*built_in, *plugins.names}))
             raise ConfigurationError(f"unknown encoder {name!r}; there are: {known}")
         try:
             made = plugins[name].load()
@@ -73,5 +106,5 @@ def load_encoder(name: str, options: Mapping[str, Any] | None = None) -> Encoder
                 f"the encoder {name!r} is registered as {plugins[name].value}, which cannot be "
                 f"imported: {error}"
             ) from error
-    encoder: Encoder = made.from_options(options or {})
+    encoder: Encoder | DenseEncoder = made.from_options(options or {})
     return encoder

@@ -1,49 +1,41 @@
-"""Retriever: encoder, index and documents joined. The only place that knows all three."""
+"""Retriever: encoders, index and documents joined. The only place that knows all three."""
 
 from __future__ import annotations
 
-import json
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict
 from itertools import chain
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sparseret import vectors as vector_checks
 from sparseret.documents import Document, document_batches
-from sparseret.errors import (
-    ConfigurationError,
-    CorruptIndexError,
-    DocumentError,
-    IncompatibleIndexError,
-    VectorError,
+from sparseret.errors import ConfigurationError, CorruptIndexError, LegError
+from sparseret.explanation import Explanation
+from sparseret.feedback import Feedback
+from sparseret.indexers.catalog import FUSION
+from sparseret.indexers.dense_settings import DenseSettings
+from sparseret.indexers.folder import IndexFolder
+from sparseret.indexers.fusion import Convex, Fusion, fusion_from_json
+from sparseret.legs import (
+    AnyEncoder,
+    bind_legs,
+    create_index,
+    open_index,
+    recorded_encoders,
 )
-from sparseret.explanation import Explanation, explain_score
-from sparseret.feedback import Feedback, Row, rocchio
-from sparseret.indexers.inverted import InvertedIndex
-from sparseret.indexers.search import check_count, search_mode, search_snapshot
-from sparseret.indexers.snapshot import Snapshot
-from sparseret.indexers.vocabulary import CatalogVocabulary
-from sparseret.protocols import (
-    CollectionEncoder,
-    Encoder,
-    Hits,
-    Mode,
-    TermWeights,
-    Vocabulary,
-)
-from sparseret.registry import load_encoder
+from sparseret.protocols import CollectionEncoder, Hits, Mode, Vocabulary
+from sparseret.views.view import Request, View
 
 if TYPE_CHECKING:
-    from scipy.sparse import csr_array
-
     from sparseret.indexers.calibration import Calibration
+    from sparseret.indexers.dense_calibration import DenseCalibration
     from sparseret.indexers.filters import Filter
     from sparseret.indexers.reduction import Reduction
 
 __all__ = ["Result", "Retriever"]
+
+_NO_SHARES: Mapping[str, float] = {}
 
 
 class Result(NamedTuple):
@@ -54,13 +46,10 @@ class Result(NamedTuple):
     title: str
     text: str
     metadata: Mapping[str, Any]
-
-
-class _View(NamedTuple):
-    """A snapshot and the encoder under its statistics: replaced together, never changed."""
-
-    snapshot: Snapshot
-    encoder: Encoder
+    shares: Mapping[str, float] = _NO_SHARES
+    """Of an index of several legs, what each adds to the score."""
+    missing: tuple[str, ...] = ()
+    """Legs that could not take part in the search (``degrade``)."""
 
 
 class Retriever:
@@ -74,11 +63,22 @@ class Retriever:
     ...     retriever.add([Document("1", "Sparse vectors in an inverted index")])
     >>> with Retriever.open("my.idx") as retriever:
     ...     retriever.search("inverted indexes", k=3)
+
+    An index may have several legs, each with its encoder: words, learned weights, dense vectors.
+    Documents are added, deleted, filtered and committed in all of them at once, and a search
+    fuses what they find (docs/hybrid.md).
+
+    >>> legs = {"words": "bm25", "meaning": "dense:my-model"}
+    >>> with Retriever.create("hybrid.idx", legs) as retriever: ...
     """
 
-    def __init__(self, index: InvertedIndex, encoder: Encoder) -> None:
+    def __init__(
+        self,
+        index: IndexFolder,
+        encoders: Sequence[AnyEncoder | Exception],
+    ) -> None:
         self.index = index
-        self.encoder = encoder
+        self._encoders = encoders
         self._counting: tuple[Vocabulary, CollectionEncoder] | None = None
         self._lock = threading.RLock()
         self._view = self._make_view()
@@ -87,79 +87,79 @@ class Retriever:
     def create(
         cls,
         path: str | Path,
-        encoder: str | Encoder = "bm25",
+        encoder: str | AnyEncoder | Mapping[str, str | AnyEncoder] = "bm25",
         *,
         encoder_options: Mapping[str, Any] | None = None,
         filter_fields: Sequence[str] = (),
         order_by: str | None = None,
         reduction: Reduction | None = None,
+        dense: DenseSettings | None = None,
+        fusion: Fusion | None = None,
         memory_budget: int | None = None,
     ) -> Retriever:
         """Make an empty index in a new or empty folder.
 
         Args:
             path: the folder.
-            encoder: a name in :mod:`sparseret.registry`, or an encoder.
-            encoder_options: options of a named encoder, such as ``{"k1": 0.9, "b": 0.4}``.
+            encoder: a name in :mod:`sparseret.registry`, or an encoder, of sparse or of dense
+                vectors; or several, by the names of their legs.
+            encoder_options: options of a named encoder, such as ``{"k1": 0.9, "b": 0.4}``; with
+                several, by the names of their legs.
             filter_fields: metadata fields that filters should find without reading every document.
             order_by: metadata field in whose ascending order documents will be added: filters on it
                 cost as little as what they select (docs/filters.md).
-            reduction: what is given up of vectors when they are added, for a smaller index
+            reduction: what is given up of sparse vectors when they are added, for a smaller index
                 (docs/storage.md); not for encoders of counts, such as BM25.
+            dense: how dense vectors are kept and searched; None keeps them as they are.
+            fusion: how the results of several legs are made one, by default the mean of min-max
+                normalised scores; :meth:`set_fusion` changes it.
             memory_budget: bytes that vectors may take before they are written, by default 2**28;
                 more makes adding faster. It is not recorded in the index.
 
         Raises:
             IndexExistsError, ConfigurationError, StorageError
         """
-        if isinstance(encoder, str):
-            encoder = load_encoder(encoder, encoder_options)
-        elif encoder_options:
-            raise ConfigurationError("encoder_options are for an encoder given by name")
-        settings = {"encoder": json.dumps({"name": encoder.name, "options": encoder.options})}
-        index = InvertedIndex.create(
-            path,
-            space=encoder.space,
-            dim=encoder.dim,
-            signed=encoder.signed,
-            weighting=encoder if isinstance(encoder, CollectionEncoder) else None,
-            settings=settings,
-            filter_fields=filter_fields,
-            order_by=order_by,
-            memory_budget=memory_budget,
-            **({} if reduction is None else asdict(reduction)),
-        )
-        return cls(index, encoder)
+        index, encoders = create_index(
+            Path(path), encoder, encoder_options or {}, filter_fields=filter_fields,
+            order_by=order_by, reduction=reduction, dense=dense, memory_budget=memory_budget,
+        )  # fmt: skip
+        made = cls(index, encoders)
+        if fusion is not None:
+            try:
+                made.set_fusion(fusion)
+            except BaseException:
+                made.close()
+                raise
+        return made
 
     @classmethod
     def open(
         cls,
         path: str | Path,
-        encoder: Encoder | None = None,
+        encoder: AnyEncoder | Mapping[str, AnyEncoder] | None = None,
         *,
+        degrade: bool = False,
         memory_budget: int | None = None,
     ) -> Retriever:
         """Open an index.
 
         Args:
             path: its folder.
-            encoder: needed only where the one the index was made with is not in the registry.
+            encoder: needed only where the one the index was made with is not in the registry; of
+                several legs, those of some or all of them by name.
+            degrade: whether to open an index of several legs where the encoders of some cannot be
+                made, say because a model is not there. It can be searched without those legs, and
+                not be added to.
             memory_budget: as in :meth:`create`.
 
         Raises:
             IndexNotFoundError: no index there.
             IncompatibleIndexError: the index was made with another encoder, or a newer sparseret.
             CorruptIndexError: a file is missing, truncated or altered.
+            ConfigurationError: an encoder cannot be made again.
         """
-        if encoder is None:
-            encoder = _recorded_encoder(Path(path))
-        index = InvertedIndex.open(
-            path,
-            space=encoder.space,
-            weighting=encoder if isinstance(encoder, CollectionEncoder) else None,
-            memory_budget=memory_budget,
-        )
-        return cls(index, encoder)
+        encoders = recorded_encoders(Path(path), encoder, degrade=degrade)
+        return cls(open_index(Path(path), encoders, memory_budget), encoders)
 
     # --- searching --------------------------------------------------------------------------
 
@@ -176,6 +176,10 @@ class Retriever:
         filter: Filter | str | None = None,
         exact: bool | None = None,
         recall: float | None = None,
+        legs: Sequence[str] | None = None,
+        fusion: Fusion | None = None,
+        depth: int = 100,
+        degrade: bool = False,
     ) -> list[Result]:
         """The best k documents, best first; fewer where fewer match, none for an empty query.
 
@@ -196,24 +200,20 @@ class Retriever:
             recall: 0.5 to 0.999: the cheapest search that found this share of the exact results
                 when the index was calibrated (:meth:`tune`). It is exact where that is as cheap,
                 nothing was calibrated, or the index is one of counts; :meth:`mode` tells.
+            legs: of an index of several, names of those to search; one alone gives its own scores.
+            fusion: how their results are made one; by default as the index says.
+            depth: results of each leg that are fused; k where that is more.
+            degrade: whether to go on without legs that fail; ``missing`` of each result names them.
 
         Raises:
             DocumentError: no document has an id of ``like`` or ``unlike``.
-            ConfigurationError, FilterError, CorruptIndexError
+            LegError: of several legs, one failed.
+            ConfigurationError, FilterError, VectorError, CorruptIndexError
         """
         view = self._view
-        check_count("k", k)
+        request = Request(k, filter, exact, recall, legs, fusion, depth, degrade, threads=1)
         feedback = Feedback(like, unlike, alpha, beta, gamma)
-        hits = search_snapshot(
-            view.snapshot,
-            self._query_vector(view, query, feedback),
-            k + len(feedback.ids),
-            where=filter,
-            exact=exact,
-            recall=recall,
-            threads=1,
-        )
-        return _results(view, _without(hits, feedback.ids, k))[0]
+        return _results(view, view.search_like(query, feedback, request))[0]
 
     def search_batch(
         self,
@@ -223,12 +223,16 @@ class Retriever:
         filter: Filter | str | None = None,
         exact: bool | None = None,
         recall: float | None = None,
+        legs: Sequence[str] | None = None,
+        fusion: Fusion | None = None,
+        depth: int = 100,
+        degrade: bool = False,
         threads: int | None = None,
     ) -> list[list[Result]]:
         """:meth:`search` for many queries, spread over ``threads`` (None for one per core)."""
         view = self._view
-        hits = self._hits(view, queries, k, filter, exact, recall, threads)
-        return _results(view, hits)
+        request = Request(k, filter, exact, recall, legs, fusion, depth, degrade, threads)
+        return _results(view, view.search(queries, request))
 
     def retrieve(
         self,
@@ -238,12 +242,24 @@ class Retriever:
         filter: Filter | str | None = None,
         exact: bool | None = None,
         recall: float | None = None,
+        legs: Sequence[str] | None = None,
+        fusion: Fusion | None = None,
+        depth: int = 100,
+        degrade: bool = False,
         threads: int | None = None,
     ) -> Hits:
         """Ids and scores alone, and the mode: :meth:`search_batch` without reading documents."""
-        return self._hits(self._view, queries, k, filter, exact, recall, threads)
+        request = Request(k, filter, exact, recall, legs, fusion, depth, degrade, threads)
+        return self._view.search(queries, request)
 
-    def mode(self, k: int = 10, *, exact: bool | None = None, recall: float | None = None) -> Mode:
+    def mode(
+        self,
+        k: int = 10,
+        *,
+        exact: bool | None = None,
+        recall: float | None = None,
+        legs: Sequence[str] | None = None,
+    ) -> Mode:
         """How a search with these arguments is made: exact, or to which calibrated recall.
 
         It depends on the index alone, not on the query or the filter.
@@ -251,7 +267,7 @@ class Retriever:
         Raises:
             ConfigurationError
         """
-        return search_mode(self._view.snapshot, k, exact=exact, recall=recall)
+        return self._view.mode(Request(k, exact=exact, recall=recall, legs=legs))
 
     def explain(
         self,
@@ -263,29 +279,38 @@ class Retriever:
         alpha: float = 1.0,
         beta: float = 0.75,
         gamma: float = 0.15,
+        filter: Filter | str | None = None,
+        legs: Sequence[str] | None = None,
+        fusion: Fusion | None = None,
+        depth: int = 100,
+        degrade: bool = False,
     ) -> Explanation:
         """The terms that query and document share, with weights and contributions.
+
+        Of an index of several legs, what each says of the document and adds to its score. As
+        scores of legs are normalised over what they find, arguments must be those of the search.
 
         All arguments but ``id`` are those of :meth:`search`.
 
         Raises:
             DocumentError: no document has the id, or one of ``like`` or ``unlike``.
-            ConfigurationError
+            ConfigurationError, LegError
         """
-        view = self._view
-        row = self._row(view, id)
-        vector = self._query_vector(view, query, Feedback(like, unlike, alpha, beta, gamma))
-        return explain_score(id, vector, *row, view.encoder)
+        request = Request(
+            1, filter, legs=legs, fusion=fusion, depth=depth, degrade=degrade, threads=1
+        )
+        feedback = Feedback(like, unlike, alpha, beta, gamma)
+        return self._view.explain(query, id, feedback, request)
 
     # --- documents --------------------------------------------------------------------------
 
     def __len__(self) -> int:
-        return self._view.snapshot.n_documents
+        return self._view.state.n_documents
 
     def document(self, id: str) -> Document | None:
         """The document with an id, or None."""
         view = self._view  # held, as a commit beside it would close the catalog
-        return view.snapshot.catalog.documents([id])[0]
+        return view.state.catalog.documents([id])[0]
 
     def documents(self) -> Iterator[Document]:
         """All documents in the order they were added, as of now whatever is committed meanwhile."""
@@ -347,9 +372,10 @@ class Retriever:
         self,
         queries: Sequence[str] | None = None,
         *,
+        leg: str | None = None,
         threads: int | None = None,
         progress: Callable[[int, int], None] | None = None,
-    ) -> Calibration:
+    ) -> Calibration | DenseCalibration:
         """Commit, then measure which effort of approximate search reaches which recall.
 
         What was measured is kept with the index, and searches that ask for a ``recall`` go by it.
@@ -359,20 +385,46 @@ class Retriever:
         Args:
             queries: texts of queries like those to come; a few hundred are enough. None makes some
                 from documents, which resemble real ones less.
+            leg: which to measure; needed in an index of several.
             threads: None for one per core.
             progress: called with (efforts tried, efforts in all).
 
         Raises:
-            ConfigurationError: an index of counts, such as BM25's, which is always searched
-                exactly; or queries without a known term.
+            ConfigurationError: an index that is always searched exactly, as one of counts is; or
+                queries without a known term.
             VectorError, IndexLockedError, StorageError
         """
+        names = [each.name for each in self.index.legs]
+        if (leg is None and len(names) > 1) or (leg is not None and leg not in names):
+            raise ConfigurationError(f"leg must be one of {', '.join(names)}, got {leg!r}")
         with self._lock:
+            chosen = self.index.legs[0 if leg is None else names.index(leg)]
             sample = None
             if queries is not None:
-                sample = self._encode_queries(self._view.encoder, queries)
+                views = {view.name: view for view in self._view.legs}
+                sample = views[chosen.name].encode_queries(queries)
             try:
-                return self.index.tune(sample, threads=threads, progress=progress)
+                self.index.calibrate(chosen, sample, threads=threads, progress=progress)
+            finally:
+                self._view = self._make_view()
+            measured = chosen.calibration
+        if measured is None:  # pragma: no cover - it has just been kept
+            raise CorruptIndexError(f"{self.path}: what was measured is not there")
+        return measured
+
+    def set_fusion(self, fusion: Fusion) -> None:
+        """Commit, and record how the results of the legs are made one from now on.
+
+        Raises:
+            ConfigurationError: an index of one leg, or another number of weights.
+            IndexLockedError, StorageError
+        """
+        if len(self.index.legs) < 2:
+            raise ConfigurationError("an index of one leg has nothing to fuse")
+        with self._lock:
+            self._view.check_fusion(fusion)
+            try:
+                self.index.set_meta(FUSION, fusion.to_json())
             finally:
                 self._view = self._make_view()
 
@@ -415,88 +467,48 @@ class Retriever:
         return self.index.n_bytes
 
     @property
-    def description(self) -> str:
-        """The encoder in one line."""
-        return self.encoder.description
+    def legs(self) -> list[str]:
+        """Names of the legs; one, which is empty, in an index of one leg."""
+        return [leg.name for leg in self.index.legs]
 
     @property
-    def current_encoder(self) -> Encoder:
-        """The encoder as searches use it: with the vocabulary and statistics of the last commit
-        seen, where it depends on them.
+    def fusion(self) -> Fusion:
+        """How the results of several legs are made one."""
+        return self._view.fusion
+
+    @property
+    def encoders(self) -> dict[str, AnyEncoder]:
+        """By leg; without those that could not be made (``degrade``)."""
+        pairs = zip(self.legs, self._encoders, strict=True)
+        return {name: encoder for name, encoder in pairs if not isinstance(encoder, Exception)}
+
+    @property
+    def encoder(self) -> AnyEncoder:
+        """Of the first leg."""
+        return next(iter(self.encoders.values()))
+
+    @property
+    def description(self) -> str:
+        """The encoders in one line."""
+        named = [f"{name}: " * bool(name) + e.description for name, e in self.encoders.items()]
+        return " + ".join(named)
+
+    @property
+    def current_encoder(self) -> AnyEncoder:
+        """The encoder of the first leg as searches use it: with the vocabulary and statistics of
+        the last commit seen, where it depends on them.
         """
-        return self._view.encoder
+        return self._view.legs[0].encoder
 
     # --- details ----------------------------------------------------------------------------
 
-    def _make_view(self) -> _View:
-        snapshot = self.index.snapshot
-        encoder = self.encoder
-        if isinstance(encoder, CollectionEncoder):
-            encoder = encoder.bind(CatalogVocabulary(snapshot.catalog), snapshot)
-        return _View(snapshot, encoder)
-
-    def _encode_queries(self, encoder: Encoder, queries: Sequence[str]) -> csr_array:
-        if isinstance(queries, str) or not all(isinstance(query, str) for query in queries):
-            raise ConfigurationError("a query must be a string, and several a list of strings")
-        vectors = vector_checks.check(encoder.encode_queries(queries), dim=encoder.dim)
-        if vectors.shape[0] != len(queries):
-            raise VectorError(
-                f"the encoder {encoder.name!r} made {vectors.shape[0]} vectors of "
-                f"{len(queries)} queries"
-            )
-        return vectors
-
-    def _query_vector(self, view: _View, query: str | None, feedback: Feedback) -> csr_array:
-        """Of a text, or of a text and documents; canonical, shape (1, dim)."""
-        if not feedback.ids:
-            if query is None:
-                raise ConfigurationError("a query must be a string; without one, give ids in like")
-            return self._encode_queries(view.encoder, [query])
-        if query is None and not feedback.like:
-            raise ConfigurationError(
-                "unlike alone says nothing of what is wanted: give a query, or ids in like"
-            )
-        text, dim = None, view.encoder.dim
-        if query is not None:
-            encoded = self._encode_queries(view.encoder, [query])
-            text, dim = Row(encoded.indices, encoded.data), encoded.shape[1]
-        liked, unliked = (
-            [self._as_query(view, self._row(view, id)) for id in ids]
-            for ids in (feedback.like, feedback.unlike)
-        )
-        return rocchio(text, liked, unliked, feedback, dim=dim, signed=view.encoder.signed)
-
-    def _row(self, view: _View, id: str) -> Row:
-        numbers = view.snapshot.catalog.numbers_of([id])
-        if not len(numbers):
-            raise DocumentError(f"no document with id {id!r} in {self.path}")
-        return Row(*view.snapshot.row(int(numbers[0])))
-
-    def _as_query(self, view: _View, document: Row) -> Row:
-        if not isinstance(view.encoder, TermWeights):
-            return document
-        weights = document.weights * view.encoder.term_weights(document.columns)
-        return document._replace(weights=weights)
-
-    def _hits(
-        self,
-        view: _View,
-        queries: Sequence[str],
-        k: int,
-        filter: Filter | str | None,
-        exact: bool | None,
-        recall: float | None,
-        threads: int | None,
-    ) -> Hits:
-        return search_snapshot(
-            view.snapshot,
-            self._encode_queries(view.encoder, queries),
-            k,
-            where=filter,
-            exact=exact,
-            recall=recall,
-            threads=threads,
-        )
+    def _make_view(self) -> View:
+        state = self.index.state
+        legs, absent = bind_legs(self.index.legs, self._encoders)
+        fusion: Fusion = Convex()
+        if state.catalog.has_meta(FUSION):
+            fusion = fusion_from_json(state.catalog.meta(FUSION))
+        return View(state, legs, fusion, absent)
 
     def _add(self, documents: Iterable[Document], *, replace: bool, show_progress: bool) -> int:
         from sparseret.progress import progress_bar
@@ -511,84 +523,66 @@ class Retriever:
                     rows = self._encode_documents(batch)
                     if replace:
                         batch, rows = _last_of_each_id(batch, rows)
-                    store = self.index.update if replace else self.index.add
-                    store([document.id for document in batch], rows, documents=batch)
+                    ids = [document.id for document in batch]
+                    self.index.append(ids, rows, batch, replace=replace)
                 added += taken
                 advance(taken)
         return added
 
-    def _encode_documents(self, batch: Sequence[Document]) -> csr_array:
-        if not isinstance(self.encoder, CollectionEncoder):
-            return self.encoder.encode_documents(batch)
+    def _encode_documents(self, batch: Sequence[Document]) -> list[Any]:
+        """Vectors of every leg."""
+        rows: list[Any] = []
+        for leg, encoder in zip(self.index.legs, self._encoders, strict=True):
+            if isinstance(encoder, Exception):
+                raise LegError(
+                    f"nothing can be added without the leg {leg.name}: {encoder}", leg.name
+                ) from encoder
+            if isinstance(encoder, CollectionEncoder):
+                rows.append(self._bound(encoder).count_documents(batch))
+            else:
+                rows.append(encoder.encode_documents(batch))
+        return rows
+
+    def _bound(self, encoder: CollectionEncoder) -> CollectionEncoder:
+        """The encoder over the vocabulary of the writer."""
         writer = self.index.writer
         writer.begin()  # terms are added in the transaction of their documents
         if self._counting is None or self._counting[0] is not writer.vocabulary:
-            self._counting = (writer.vocabulary, self.encoder.bind(writer.vocabulary, None))
-        return self._counting[1].count_documents(batch)
+            self._counting = (writer.vocabulary, encoder.bind(writer.vocabulary, None))
+        return self._counting[1]
 
 
-def _recorded_encoder(path: Path) -> Encoder:
-    """The encoder an index was made with, from its own record."""
-    from sparseret.indexers.catalog import Catalog
-
-    catalog = Catalog(path, writable=False)
-    try:
-        if not catalog.has_meta("setting:encoder"):
-            raise IncompatibleIndexError(
-                f"{path} holds vectors without an encoder: open it as an InvertedIndex"
-            )
-        recorded = json.loads(catalog.meta("setting:encoder"))
-        name, options = recorded["name"], recorded["options"]
-    except (KeyError, TypeError, json.JSONDecodeError) as error:
-        raise CorruptIndexError(
-            f"{path}: the record of the encoder is damaged. Restore catalog.sqlite from a backup"
-        ) from error
-    finally:
-        catalog.close()
-    try:
-        return load_encoder(name, options)
-    except ConfigurationError as error:
-        raise ConfigurationError(
-            f"{path} was made with the encoder {name!r}, which cannot be made again: {error}. "
-            "Install the package it comes from, or give it: Retriever.open(path, encoder=...)"
-        ) from error
-
-
-def _results(view: _View, hits: Hits) -> list[list[Result]]:
+def _results(view: View, hits: Hits) -> list[list[Result]]:
     """Hits with their documents."""
     wanted = list(dict.fromkeys(chain.from_iterable(hits.ids)))
-    found = dict(zip(wanted, view.snapshot.catalog.documents(wanted), strict=True))
+    found = dict(zip(wanted, view.state.catalog.documents(wanted), strict=True))
+    names, missing = view.names, hits.mode.missing
     results = []
-    for ids, scores in zip(hits.ids, hits.scores, strict=True):
+    for query, (ids, scores) in enumerate(zip(hits.ids, hits.scores, strict=True)):
+        shares = None if hits.shares is None else hits.shares[query].tolist()
         row = []
-        for id, score in zip(ids, scores.tolist(), strict=True):
+        for place, (id, score) in enumerate(zip(ids, scores.tolist(), strict=True)):
             document = found[id]
             if document is None:  # pragma: no cover - a snapshot names no missing document
                 raise CorruptIndexError(f"document {id!r} is in a segment but not the catalog")
-            row.append(Result(id, score, document.title, document.text, document.metadata))
+            added = _NO_SHARES
+            if shares is not None:
+                added = dict(zip(names, shares[place], strict=True))
+            row.append(
+                Result(id, score, document.title, document.text, document.metadata, added, missing)
+            )
         results.append(row)
     return results
 
 
-def _without(hits: Hits, ids: Sequence[str], k: int) -> Hits:
-    """The best k hits of each query that are none of these documents."""
-    if not ids:
-        return hits
-    kept = [[i for i, id in enumerate(row) if id not in ids][:k] for row in hits.ids]
-    return hits._replace(
-        ids=[[row[i] for i in places] for row, places in zip(hits.ids, kept, strict=True)],
-        scores=[scores[places] for scores, places in zip(hits.scores, kept, strict=True)],
-    )
+def _documents(view: View) -> Iterator[Document]:
+    yield from view.state.catalog.iterate_documents()  # the view keeps the catalog open
 
 
-def _documents(view: _View) -> Iterator[Document]:
-    yield from view.snapshot.catalog.iterate_documents()  # the view keeps the catalog open
-
-
-def _last_of_each_id(batch: list[Document], rows: csr_array) -> tuple[list[Document], csr_array]:
+def _last_of_each_id(batch: list[Document], rows: list[Any]) -> tuple[list[Document], list[Any]]:
     """Within one update the last version of a document wins."""
     last = {document.id: i for i, document in enumerate(batch)}
     if len(last) == len(batch):
         return batch, rows
     kept = sorted(last.values())
-    return [batch[i] for i in kept], rows[kept]
+    return [batch[i] for i in kept], [of_leg[kept] for of_leg in rows]

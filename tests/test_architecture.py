@@ -25,6 +25,8 @@ ROOMS: list[set[str]] = [
     {"vectors", "protocols", "readers", "analysis"},
     {"registry", "encoders", "indexers"},
     {"explanation", "feedback", "snippets"},
+    {"views"},
+    {"legs"},
     {"retriever"},
     {"ingest", "eval", "train"},
     {"cli"},

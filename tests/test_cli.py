@@ -450,9 +450,10 @@ def test_info(run: Run, index: Path) -> None:
     assert info["documents"] == 3
     assert info["tombstones"] == 0
     assert info["format_version"] == 1
-    assert info["bytes"] >= info["segment_bytes"] == sum(s["bytes"] for s in info["segments"])
-    assert info["nnz"] == sum(segment["nnz"] for segment in info["segments"])
-    assert [segment["value_type"] for segment in info["segments"]] == ["8-bit codes"]
+    (leg,) = info["legs"]
+    assert info["bytes"] >= leg["segment_bytes"] == sum(s["bytes"] for s in leg["segments"])
+    assert leg["nnz"] == sum(segment["nnz"] for segment in leg["segments"])
+    assert [segment["value_type"] for segment in leg["segments"]] == ["8-bit codes"]
     run("delete", index, "wing")
     info = json.loads(run("info", index, "--json").out)
     assert (info["documents"], info["tombstones"]) == (2, 1)
@@ -461,7 +462,7 @@ def test_info(run: Run, index: Path) -> None:
 def test_info_of_an_empty_index(run: Run, tmp_path: Path) -> None:
     Retriever.create(tmp_path / "e").close()
     assert run("info", tmp_path / "e").status == 0
-    assert json.loads(run("info", tmp_path / "e", "--json").out)["segments"] == []
+    assert json.loads(run("info", tmp_path / "e", "--json").out)["legs"][0]["segments"] == []
     assert run("search", tmp_path / "e", "anything") == (0, "", "")
 
 

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -26,7 +27,7 @@ class FakeRetriever:
 
     opened: Path | None = None
     created: tuple[str, Mapping[str, object] | None] | None = None
-    encoder = None  # has no weights to tell of
+    encoders: ClassVar[dict[str, object]] = {}  # none has weights to tell of
 
     def __init__(self) -> None:
         self.documents: list[Document] = []

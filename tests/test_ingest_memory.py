@@ -10,12 +10,12 @@ import pytest
 
 MEASURE = """
 import resource, sys
-from sparseret.indexers import writer
+from sparseret.indexers import inverted_store, writer
 from sparseret.ingest import ingest
 from sparseret.retriever import Retriever
 
 # What bounds memory by design, made small, so that growth beyond it shows early.
-writer.MEMORY_BUDGET, writer.MAX_SEGMENT_NNZ = 2**21, 2**17
+writer.MEMORY_BUDGET, inverted_store.MAX_SEGMENT_NNZ = 2**21, 2**17
 with Retriever.create(sys.argv[1]) as retriever:
     retriever.index.writer.catalog._db.execute("PRAGMA cache_size = -2000")
     ingest(retriever, "-", commit_every=20_000)

@@ -339,7 +339,7 @@ def test_small_commits_do_not_pile_up(index: InvertedIndex) -> None:
 
 
 def test_the_write_ahead_log_is_reused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sparseret.indexers.inverted._LARGE_LOG", 2**18)
+    monkeypatch.setattr("sparseret.indexers.folder._LARGE_LOG", 2**18)
     log = tmp_path / "i" / "catalog.sqlite-wal"
     with Retriever.create(tmp_path / "i") as retriever:
         for i in range(60):

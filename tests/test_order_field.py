@@ -123,7 +123,7 @@ def test_bounds_never_become_a_list(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         return ranges[-1]
 
     monkeypatch.setattr(Catalog, "range_where", note)
-    index.snapshot.numbers_where = lambda *arguments: asked.append(arguments) or np.array([7, 9])  # type: ignore[assignment,func-returns-value]
+    index.state.numbers_where = lambda *arguments: asked.append(arguments) or np.array([7, 9])  # type: ignore[assignment,func-returns-value]
     assert found(index, "year >= 1990 and year < 1993") == ["990", "991", "992"]
     assert found(index, "year = 1005.0") == ["5"]
     assert found(index, "year > 2998") == ["1999"]

@@ -126,4 +126,4 @@ def test_info_shows_the_calibration(tmp_path: Path) -> None:
         index.add([str(i) for i in range(2000)], rows(2000, 9))
         index.merge()
         measured = index.tune(rows(60, 10))
-        assert index_info(index).calibration == measured
+        assert index_info(index).legs[0].calibration == measured

@@ -290,7 +290,7 @@ def test_index_with_memory_tune_and_search_by_recall(run: Run, tmp_path: Path) -
     arguments = ["index", corpus, "-o", index, "--no-merge"]
     assert run(*arguments, "--encoder", "written", "--memory", "1GB").status == 0
     before = json.loads(run("info", index, "--json").out)
-    assert before["calibration"] is None
+    assert before["legs"][0]["calibration"] is None
 
     asked = texts(1, 8)[0]
     ran = run("search", index, asked, "--recall", "0.9")
@@ -308,9 +308,9 @@ def test_index_with_memory_tune_and_search_by_recall(run: Run, tmp_path: Path) -
     assert first == "calibrated with 30 queries given, on 900 documents"
     assert header.split() == ["k", "recall", "cut", "candidates", "cost"]
     after = json.loads(run("info", index, "--json").out)
-    assert after["calibration"]["given"]
+    assert after["legs"][0]["calibration"]["given"]
     assert [float(line.split()[1]) for line in levels] == [
-        round(level["recall"], 3) for level in after["calibration"]["levels"]
+        round(level["recall"], 3) for level in after["legs"][0]["calibration"]["levels"]
     ]
     # The same words and numbers in `info`.
     assert run("info", index).out.endswith("\n\n" + ran.out)
@@ -419,7 +419,7 @@ def test_eval_by_recall(
     assert "\nsearch: exact, as nothing cheaper is calibrated to recall 0.8\n" in ran.out
     assert "\nsearch for the latency: approximate, " in ran.out
 
-    monkeypatch.setattr("sparseret.indexers.inverted._LEAST_CALIBRATED", 1000)
+    monkeypatch.setattr("sparseret.indexers.inverted_leg._LEAST_CALIBRATED", 1000)
     ran = run("eval", dataset, "--encoder", "written", *recall, "--recall", "0.8")
     assert "\nsearch: approximate, recall " in ran.out
 
@@ -438,7 +438,12 @@ def test_memory_of_the_index_command(run: Run, tmp_path: Path) -> None:
             run("index", corpus, "-o", index, "--memory", "512KiB", "--no-merge", *encoder)[0] == 0
         )
     info = json.loads(run("info", index, "--json").out)
-    assert [segment["documents"] for segment in info["segments"]] == [1000, 500, 1000, 500]
+    assert [segment["documents"] for segment in info["legs"][0]["segments"]] == [
+        1000,
+        500,
+        1000,
+        500,
+    ]
 
 
 def test_smaller_vectors(run: Run, tmp_path: Path) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 import sqlite3
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
@@ -54,6 +55,14 @@ def pruned(row: dict[int, float], mass: float, max_terms: int | None) -> dict[in
         if sum(map(abs, kept.values())) < mass * total:
             kept[column] = row[column]
     return kept
+
+
+def on_boundary(row: dict[int, float], mass: float) -> bool:
+    """Whether some of the heaviest weights sum to just the share to keep, in uneven units."""
+    weights = sorted((abs(value) for value in row.values()), reverse=True)
+    if not weights or math.frexp(weights[0])[0] == 0.5:
+        return False
+    return bool(np.isclose(np.cumsum(weights), mass * sum(weights), rtol=1e-12).any())
 
 
 @pytest.mark.parametrize("signed", [False, True])
@@ -105,6 +114,9 @@ def test_values_beyond_half_precision_are_refused(
 def test_pruning_keeps_the_heaviest_terms(
     rows: list[dict[int, float]], mass: float, max_terms: int | None, at_once: int
 ) -> None:
+    # Shares are summed in units of the heaviest weight, of which a third say has no whole number:
+    # then what falls on the boundary to the last bit may be kept or not.
+    assume(mass == 1 or not any(on_boundary(row, mass) for row in rows))
     given_rows = np.zeros((len(rows), DIM), np.float32)
     for made, row in zip(given_rows, rows, strict=True):
         made[list(row)] = list(row.values())
@@ -160,10 +172,11 @@ def test_searches_are_exact_on_what_is_stored(
         if merged:
             index.merge()
         info = index_info(index)
-        assert info.reduction == preset
-        assert info.nnz == np.count_nonzero(stored)
-        assert len(info.segments) == (1 if merged else 4)
-        assert {segment.value_type for segment in info.segments} == {value_type}
+        (leg,) = info.legs
+        assert leg.reduction == preset
+        assert leg.nnz == np.count_nonzero(stored)
+        assert len(leg.segments) == (1 if merged else 4)
+        assert {segment.value_type for segment in leg.segments} == {value_type}
         hits = index.search(queries, 10)
         for ids, scores, query in zip(hits.ids, hits.scores, dense(queries), strict=True):
             exact = stored.astype(np.float64) @ query
@@ -185,7 +198,7 @@ def test_signed_vectors_are_rounded_too(tmp_path: Path) -> None:
     with InvertedIndex.create(tmp_path / "i", precision="uint8", largest=3.0) as index:
         index.add([str(i) for i in range(300)], rows)
         index.commit()
-        assert [s.value_type for s in index_info(index).segments] == ["16-bit codes"]
+        assert [s.value_type for s in index_info(index).legs[0].segments] == ["16-bit codes"]
         hits = index.search(rows[:1], 300)
     want = dense(preset.apply(rows)).astype(np.float64) @ dense(rows)[0]
     got = np.array([want[int(id)] for id in hits.ids[0]])

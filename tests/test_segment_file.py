@@ -154,7 +154,7 @@ def test_golden_index(tmp_path: Path) -> None:
     with Retriever.open(path) as retriever:
         info = index_info(retriever.index)
         assert (info.format_version, info.documents, info.tombstones) == (1, 9, 1)
-        assert len(info.segments) == 2
+        assert len(info.legs[0].segments) == 2
         assert list(retriever.documents()) == left
         for query in QUERIES:
             results = retriever.search(query)

@@ -100,13 +100,16 @@ def _encoder(
     name: str | None, options: list[str] | None, index: Path | None, *, query: bool
 ) -> Iterator[Encoder]:
     from sparseret.errors import ConfigurationError
-    from sparseret.protocols import CollectionEncoder
+    from sparseret.protocols import CollectionEncoder, DenseEncoder
     from sparseret.registry import load_encoder
     from sparseret.retriever import Retriever
 
     if index is not None:
         with Retriever.open(index) as retriever:
-            yield retriever.current_encoder
+            current = retriever.current_encoder
+            if isinstance(current, DenseEncoder):
+                raise ConfigurationError(f"{index} begins with a leg of dense vectors: no terms")
+            yield current
         return
     encoder = load_encoder(resolve_encoder(name or ""), parse_options(options))
     if isinstance(encoder, CollectionEncoder) and (query or not _weighs_alone(encoder)):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from sparseret.protocols import Encoder
+from sparseret.protocols import DenseEncoder, Encoder
 
 __all__ = ["note_license", "note_truncated", "resolve_encoder"]
 
@@ -22,7 +22,7 @@ def resolve_encoder(name: str) -> str:
     return choice.name
 
 
-def note_license(encoder: Encoder) -> None:
+def note_license(encoder: Encoder | DenseEncoder) -> None:
     """Tell the licence of an encoder's weights on standard error, if it has weights."""
     from sparseret.published_weights import forbids_commerce
 
@@ -37,7 +37,7 @@ def note_license(encoder: Encoder) -> None:
         print(f"weights: licence {stated}", file=sys.stderr)
 
 
-def note_truncated(encoder: Encoder) -> None:
+def note_truncated(encoder: Encoder | DenseEncoder) -> None:
     """Tell on standard error how many texts were longer than the encoder reads, if any."""
     truncated = getattr(encoder, "truncated", 0)
     if truncated:

@@ -9,12 +9,19 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sparseret.cli.encoders import note_license, note_truncated, resolve_encoder
-from sparseret.cli.options import parse_options
+from sparseret.cli.encoders import note_license, note_truncated
+from sparseret.cli.legs import (
+    EncoderOptions,
+    FusionOption,
+    LegOption,
+    leg_encoders,
+    leg_options,
+    parse_fusion,
+)
 from sparseret.cli.recall import RecallOption, merge_with_progress
 
 if TYPE_CHECKING:
@@ -22,7 +29,8 @@ if TYPE_CHECKING:
 
     from sparseret.documents import Document
     from sparseret.eval.datasets import Dataset
-    from sparseret.eval.evaluate import Report
+    from sparseret.eval.evaluate import Report, Searchable
+    from sparseret.indexers.fusion import Fusion
     from sparseret.retriever import Retriever
 
 __all__ = ["eval_command"]
@@ -49,19 +57,15 @@ def eval_command(
         ),
     ] = None,
     encoder: Annotated[
-        str | None,
-        typer.Option(help="Encoder of the temporary index.", show_default="bm25"),
-    ] = None,
-    encoder_option: Annotated[
         list[str] | None,
         typer.Option(
-            "--encoder-option",
-            "-O",
-            metavar="KEY=VALUE",
-            help="Option of the encoder, such as k1=0.9; repeat it for more.",
-            show_default=False,
+            help="Encoder of the temporary index; several make one of several legs.",
+            show_default="bm25",
         ),
     ] = None,
+    encoder_option: EncoderOptions = None,
+    fusion: FusionOption = None,
+    leg: LegOption = None,
     from_run: Annotated[
         Path | None,
         typer.Option(
@@ -183,7 +187,9 @@ def eval_command(
         raise typer.BadParameter("--recall has no effect on --from-run; nothing is searched")
     if per_query is not None and per_query.suffix not in (".tsv", ".csv"):
         raise typer.BadParameter(f"--per-query {per_query}: the name must end in .tsv or .csv")
-    options = parse_options(encoder_option)
+    encoders = leg_encoders(encoder) or "bm25"
+    options = leg_options(encoders, encoder_option)
+    fused = parse_fusion(fusion)
 
     from sparseret.cli.console import make_console
     from sparseret.eval.datasets import load_dataset
@@ -214,10 +220,9 @@ def eval_command(
         )
     else:
         calibrated = recall is not None
-        name = resolve_encoder(encoder or "bm25")
-        with _retriever(dataset, index, name, options, calibrated) as retriever:
+        with _retriever(dataset, index, encoders, options, calibrated) as retriever:
             report = evaluate(
-                retriever,
+                _chosen(retriever, leg, fused),
                 dataset,
                 measures=measures,
                 k=k,
@@ -242,12 +247,21 @@ def eval_command(
         draw(plot, report, measures[0], baseline)
 
 
+def _chosen(retriever: Retriever, legs: list[str] | None, fusion: Fusion | None) -> Searchable:
+    """The retriever, or some legs of it, fused so."""
+    if legs is None and fusion is None:
+        return retriever
+    from sparseret.eval.chosen_legs import ChosenLegs
+
+    return ChosenLegs(retriever, legs, fusion)
+
+
 @contextmanager
 def _retriever(
     dataset: Dataset,
     index: Path | None,
-    encoder: str,
-    options: dict[str, object],
+    encoder: str | dict[str, str],
+    options: dict[str, Any],
     calibrated: bool,
 ) -> Iterator[Retriever]:
     from sparseret.retriever import Retriever
@@ -259,9 +273,11 @@ def _retriever(
     with tempfile.TemporaryDirectory(prefix="sparseret-eval-") as folder:
         path = Path(folder) / "index"
         with Retriever.create(path, encoder, encoder_options=options) as retriever:
-            note_license(retriever.encoder)
+            for each in retriever.encoders.values():
+                note_license(each)
             retriever.add(_documents(dataset.corpus))
-            note_truncated(retriever.encoder)
+            for each in retriever.encoders.values():
+                note_truncated(each)
             if calibrated:
                 # Which calibrates, too: without it every search is exact.
                 merge_with_progress(retriever, show=sys.stderr.isatty())

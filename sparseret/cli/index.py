@@ -8,17 +8,29 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from sparseret.cli.console import count
-from sparseret.cli.encoders import note_license, note_truncated, resolve_encoder
-from sparseret.cli.options import parse_options, parse_size
+from sparseret.cli.encoders import note_license, note_truncated
+from sparseret.cli.legs import (
+    DenseOption,
+    EncoderOptions,
+    FusionOption,
+    dense_settings,
+    leg_encoders,
+    leg_options,
+    parse_fusion,
+)
+from sparseret.cli.options import parse_size
 from sparseret.cli.recall import merge_with_progress
 
 if TYPE_CHECKING:
+    from sparseret.indexers.dense_settings import DenseSettings
+    from sparseret.indexers.fusion import Fusion
     from sparseret.indexers.reduction import Reduction
+    from sparseret.legs import AnyEncoder
     from sparseret.readers import BadLine
     from sparseret.retriever import Retriever
 
@@ -65,24 +77,15 @@ def index_command(
         ),
     ] = None,
     encoder: Annotated[
-        str | None,
+        list[str] | None,
         typer.Option(
             help="Encoder of a new index: bm25, splade:FOLDER, inference-free:FOLDER or another "
-            "(docs/encoders.md), or auto for the best at hand.",
+            "(docs/encoders.md), or auto for the best at hand. Several make an index of several "
+            "legs, such as --encoder bm25 --encoder dense:FOLDER (docs/hybrid.md).",
             show_default="bm25",
         ),
     ] = None,
-    encoder_option: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--encoder-option",
-            "-O",
-            metavar="KEY=VALUE",
-            help="Option of the encoder, such as k1=0.9, variant=bm25+, language=german or "
-            '\'fields={"title": 2, "text": 1}\'; repeat it for more.',
-            show_default=False,
-        ),
-    ] = None,
+    encoder_option: EncoderOptions = None,
     update: Annotated[
         bool,
         typer.Option("--update", help="Replace documents whose ids are in the index already."),
@@ -141,6 +144,8 @@ def index_command(
             show_default="all",
         ),
     ] = None,
+    dense: DenseOption = None,
+    fusion: FusionOption = None,
     commit_every: Annotated[
         int, typer.Option(min=1, help="Documents between two commits.")
     ] = 100_000,
@@ -181,6 +186,10 @@ def index_command(
 
         sparseret index corpus.tsv.gz -O k1=0.9 -O b=0.4 -O language=german
 
+    Words and meaning in one index:
+
+        sparseret index corpus.jsonl --encoder bm25 --encoder dense:my-model --fusion min-max
+
     A large corpus, in fewer and larger steps:
 
         sparseret index corpus.jsonl.zst --memory 4GB --commit-every 1000000
@@ -208,12 +217,14 @@ def index_command(
 
     created = not (out / "catalog.sqlite").exists()
     reduction = _reduction(precision, largest, mass, max_terms)
-    encoder = None if encoder is None else resolve_encoder(encoder)
+    encoders = leg_encoders(encoder)
     retriever = _open(
-        out, encoder, parse_options(encoder_option), filter_field or [], order_by, reduction, memory
-    )
+        out, encoders, leg_options(encoders, encoder_option), filter_field or [], order_by,
+        reduction, dense_settings(dense), parse_fusion(fusion), memory,
+    )  # fmt: skip
     if created and not quiet:
-        note_license(retriever.encoder)
+        for each in retriever.encoders.values():
+            note_license(each)
     with _discard_if_empty(retriever, created), retriever:
         before = len(retriever)
         with progress_bar("Indexing", size, show=show, unit="bytes") as advance:
@@ -240,7 +251,8 @@ def index_command(
         total = len(retriever)
     if quiet:
         return
-    note_truncated(retriever.encoder)
+    for each in retriever.encoders.values():
+        note_truncated(each)
     if report.complete_before:
         print(f"{corpus} is in {out} already: nothing to do (--update reads it again)")
     else:
@@ -298,22 +310,25 @@ def _reduction(
 
 def _open(
     out: Path,
-    encoder: str | None,
-    options: dict[str, object],
+    encoder: str | dict[str, str] | None,
+    options: dict[str, Any],
     filter_fields: list[str],
     order_by: str | None,
     reduction: Reduction | None,
+    dense: DenseSettings | None,
+    fusion: Fusion | None,
     memory: int | None,
 ) -> Retriever:
     """The index at ``out``, made if there is none."""
     from sparseret.errors import IndexExistsError
-    from sparseret.registry import load_encoder
+    from sparseret.registry import load_any_encoder
     from sparseret.retriever import Retriever
 
     try:
         return Retriever.create(
             out, encoder or "bm25", encoder_options=options, filter_fields=filter_fields,
-            order_by=order_by, reduction=reduction, memory_budget=memory,
+            order_by=order_by, reduction=reduction, dense=dense, fusion=fusion,
+            memory_budget=memory,
         )  # fmt: skip
     except IndexExistsError:
         if not (out / "catalog.sqlite").exists():
@@ -326,6 +341,12 @@ def _open(
         raise typer.BadParameter(
             f"--precision, --largest, --mass and --max-terms are for a new index; {out} exists"
         )
-    # Named again, the encoder must be the one the index was made with.
-    given = load_encoder(encoder or "bm25", options) if encoder or options else None
+    if dense is not None or fusion is not None:
+        raise typer.BadParameter(f"--dense and --fusion are for a new index; {out} exists")
+    # Named again, encoders must be those the index was made with.
+    given: AnyEncoder | dict[str, AnyEncoder] | None = None
+    if isinstance(encoder, dict):
+        given = {name: load_any_encoder(each, options.get(name)) for name, each in encoder.items()}
+    elif encoder or options:
+        given = load_any_encoder(encoder or "bm25", options)
     return Retriever.open(out, given, memory_budget=memory)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 if TYPE_CHECKING:
-    from sparseret.indexers.info import IndexInfo
+    from rich.console import Console
+
+    from sparseret.indexers.info import IndexInfo, LegInfo
 
 __all__ = ["info_command"]
 
@@ -22,79 +24,108 @@ def info_command(
     """Show encoder, counts, sizes and segments of an index."""
     description, info = _read(index)
     if as_json:
-        fields = {**info._asdict(), "segments": [s._asdict() for s in info.segments]}
-        fields["reduction"] = asdict(info.reduction)
-        if info.calibration is not None:
-            levels = [
-                {"k": v.k, **v.effort._asdict(), "recall": v.recall, "cost": v.cost}
-                for v in info.calibration.levels
-            ]
-            fields["calibration"] = {**info.calibration._asdict(), "levels": levels}
-        print(json.dumps({"encoder": description, **fields}, indent=2))
+        legs = [_as_json(leg) for leg in info.legs]
+        print(json.dumps({"encoder": description, **info._asdict(), "legs": legs}, indent=2))
         return
 
     from rich.table import Table
 
     from sparseret.cli.console import make_console
-    from sparseret.cli.recall import print_calibration
 
     console = make_console()
     facts = Table.grid(padding=(0, 2))
-    per_posting = f" ({info.segment_bytes / info.nnz:.1f} a value)" if info.nnz else ""
-    # Most indexes keep vectors as they are, or counts, in any order: nothing to tell.
-    chosen = [("stored", info.reduction.description)] * info.reduction.is_lossy
-    chosen += [] if info.order_by is None else [("ordered by", info.order_by)]
+    ordered = [] if info.order_by is None else [("ordered by", info.order_by)]
     for name, value in (
         ("encoder", description),
-        ("space", info.space),
         ("documents", f"{info.documents:,}"),
         ("deleted, not yet merged", f"{info.tombstones:,}"),
         ("terms", f"{info.terms:,}"),
-        ("stored values (nnz)", f"{info.nnz:,}"),
         ("mean document length", f"{info.mean_length:.2f}"),
         ("bytes, documents included", f"{info.bytes:,}"),
-        ("bytes of vectors", f"{info.segment_bytes:,}{per_posting}"),
-        *chosen,
+        *ordered,
         ("format version", str(info.format_version)),
     ):
         facts.add_row(name, value)
     console.print(facts)
-    if info.segments:
+    for leg in info.legs:
+        _print_leg(leg, console)
+
+
+def _print_leg(leg: LegInfo, console: Console) -> None:
+    from rich.table import Table
+
+    from sparseret.cli.recall import print_calibration
+
+    facts = Table.grid(padding=(0, 2))
+    per_value = f" ({leg.segment_bytes / leg.nnz:.1f} a value)" if leg.nnz else ""
+    stored = [] if leg.dense is None else [("stored", leg.dense.description)]
+    if leg.reduction is not None and leg.reduction.is_lossy:  # most are kept as they are
+        stored = [("stored", leg.reduction.description)]
+    for name, value in (
+        *[("leg", f"{leg.name}, {leg.kind}")] * bool(leg.name),
+        ("space", leg.space),
+        ("stored values (nnz)", f"{leg.nnz:,}"),
+        ("bytes of vectors", f"{leg.segment_bytes:,}{per_value}"),
+        *stored,
+    ):
+        facts.add_row(name, value)
+    console.print()
+    console.print(facts)
+    if leg.segments:
         table = Table("segment", box=None)
         for column in ("documents", "deleted", "nnz", "bytes"):
             table.add_column(column, justify="right")
         table.add_column("values")
-        for s in info.segments:
+        for s in leg.segments:
             numbers = (f"{n:,}" for n in (s.documents, s.tombstones, s.nnz, s.bytes))
             table.add_row(s.file, *numbers, s.value_type)
         console.print()
         console.print(table)
-    if info.calibration is not None:
+    if leg.calibration is not None:
         console.print()
-        print_calibration(info.calibration, console)
+        print_calibration(leg.calibration, console)
+
+
+def _as_json(leg: LegInfo) -> dict[str, Any]:
+    return {
+        **leg._asdict(),
+        "segments": [segment._asdict() for segment in leg.segments],
+        "reduction": None if leg.reduction is None else asdict(leg.reduction),
+        "dense": None if leg.dense is None else asdict(leg.dense),
+        "calibration": _calibration(leg),
+    }
+
+
+def _calibration(leg: LegInfo) -> dict[str, Any] | None:
+    """As JSON values."""
+    measured = leg.calibration
+    if measured is None:
+        return None
+    levels: list[dict[str, Any]] = []
+    for v in measured.levels:
+        effort = {"effort": v.effort} if isinstance(v.effort, int) else v.effort._asdict()
+        levels.append({"k": v.k, **effort, "recall": v.recall, "cost": v.cost})
+    return {**measured._asdict(), "levels": levels}
 
 
 def _read(path: Path) -> tuple[str, IndexInfo]:
     """The encoder in one line, and what the index holds."""
     from sparseret.errors import ConfigurationError, MissingExtraError
-    from sparseret.indexers.catalog import Catalog
+    from sparseret.indexers.folder import IndexFolder
     from sparseret.indexers.info import index_info
-    from sparseret.indexers.inverted import InvertedIndex
+    from sparseret.legs import has_encoders
     from sparseret.retriever import Retriever
 
-    catalog = Catalog(path, writable=False)
-    encoded = catalog.has_meta("setting:encoder")
-    catalog.close()
     description = "none (vectors were given)"
-    if encoded:
+    if has_encoders(path):
         try:
             retriever = Retriever.open(path)
         except (ConfigurationError, MissingExtraError) as error:  # its model is not here
             description = f"cannot be loaded: {error}"
         else:
             with retriever:
-                stated = getattr(retriever.encoder, "license", None)
-                weights = f"; weights under {stated}" if stated else ""
+                stated = [getattr(e, "license", None) for e in retriever.encoders.values()]
+                weights = "".join(f"; weights under {word}" for word in stated if word)
                 return retriever.description + weights, index_info(retriever.index)
-    with InvertedIndex.open(path) as index:
+    with IndexFolder(path) as index:
         return description, index_info(index)

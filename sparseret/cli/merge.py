@@ -26,6 +26,6 @@ def merge_command(
     with Retriever.open(index) as retriever:
         before = retriever.n_bytes
         merges = merge_with_progress(retriever, show=sys.stderr.isatty())
-        segments = len(retriever.index.snapshot.files)
+        segments = len(retriever.index.state.legs[0].files)
     after = retriever.n_bytes  # when closed: SQLite's log is gone then
     print(f"{count(merges, 'merge')}; {count(segments, 'segment')}, {before:,} -> {after:,} bytes")

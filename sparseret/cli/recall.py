@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from sparseret.indexers.calibration import Calibration
+    from sparseret.indexers.dense_calibration import DenseCalibration
+    from sparseret.indexers.dense_leg import DenseLeg
+    from sparseret.indexers.inverted_leg import InvertedLeg
+    from sparseret.protocols import Mode
     from sparseret.retriever import Retriever
 
 __all__ = ["RecallOption", "merge_with_progress", "note_mode", "print_calibration"]
@@ -36,18 +40,24 @@ def note_mode(retriever: Retriever, k: int, recall: float) -> None:
     Raises:
         ConfigurationError: the recall cannot be asked for.
     """
-    mode = retriever.mode(k, recall=recall)
-    calibration = retriever.index.calibration
+    for leg in retriever.index.legs:
+        mode = retriever.mode(k, recall=recall, legs=[leg.name])
+        where = f" in {leg.name}" * bool(leg.name)
+        told = f"{mode.description}, {_reason(leg, mode, k)}"
+        print(f"--recall {recall:g}{where}: {told}", file=sys.stderr)
+
+
+def _reason(leg: InvertedLeg | DenseLeg, mode: Mode, k: int) -> str:
     if not mode.exact:
-        given = calibration is not None and calibration.given
-        why = "with queries that were given" if given else "with queries made from documents"
-    elif retriever.index.weighting is not None:
-        why = "as an index of counts always is"
-    elif calibration is None:
-        why = "as the index was never calibrated (sparseret tune)"
-    else:
-        why = f"as nothing cheaper is calibrated to that for {count(k, 'result')}"
-    print(f"--recall {recall:g}: {mode.description}, {why}", file=sys.stderr)
+        given = leg.calibration is not None and leg.calibration.given
+        return "with queries that were given" if given else "with queries made from documents"
+    if leg.weighting is not None:
+        return "as an index of counts always is"
+    if not leg.is_tunable:
+        return "as vectors without a graph or lists always are"
+    if leg.calibration is None:
+        return "as the index was never calibrated (sparseret tune)"
+    return f"as nothing cheaper is calibrated to that for {count(k, 'result')}"
 
 
 def merge_with_progress(retriever: Retriever, *, show: bool) -> int:
@@ -56,15 +66,18 @@ def merge_with_progress(retriever: Retriever, *, show: bool) -> int:
 
     with progress_of_steps("Merging", show=show) as step:
         merges = retriever.merge(step, calibrate=False)
-    if retriever.index.calibration_is_due:
-        with progress_of_steps("Calibrating", show=show) as step:
-            retriever.tune(progress=step)
+    for leg in retriever.index.legs:
+        if leg.calibration_is_due:
+            with progress_of_steps(f"Calibrating {leg.name}".rstrip(), show=show) as step:
+                retriever.tune(leg=leg.name, progress=step)
     return merges
 
 
-def print_calibration(calibration: Calibration, console: Console) -> None:
+def print_calibration(calibration: Calibration | DenseCalibration, console: Console) -> None:
     """A line on what was measured, and a table of the efforts that no other beats."""
     from rich.table import Table
+
+    from sparseret.indexers.dense_calibration import DenseCalibration
 
     source = "given" if calibration.given else "made from documents"
     measured = count(calibration.n_queries, "query", "queries")
@@ -77,11 +90,17 @@ def print_calibration(calibration: Calibration, console: Console) -> None:
         console.print("no effort was cheaper than exact search: it is used whatever the recall")
         return
     table = Table("k", box=None)
-    for column in ("recall", "cut", "candidates", "cost"):
-        table.add_column(column, justify="right")
-    for v in calibration.levels:
-        table.add_row(
-            str(v.k), f"{v.recall:.3f}", f"{v.effort.cut:.2f}", f"{v.effort.candidates:,}",
-            f"{v.cost:,.0f}",
-        )  # fmt: skip
+    if isinstance(calibration, DenseCalibration):
+        for column in ("recall", "effort", "ms a query"):
+            table.add_column(column, justify="right")
+        for d in calibration.levels:
+            table.add_row(str(d.k), f"{d.recall:.3f}", str(d.effort), f"{d.cost:.3f}")
+    else:
+        for column in ("recall", "cut", "candidates", "cost"):
+            table.add_column(column, justify="right")
+        for v in calibration.levels:
+            table.add_row(
+                str(v.k), f"{v.recall:.3f}", f"{v.effort.cut:.2f}", f"{v.effort.candidates:,}",
+                f"{v.cost:,.0f}",
+            )  # fmt: skip
     console.print(table)

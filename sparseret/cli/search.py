@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from sparseret.cli.legs import DegradeOption, FusionOption, LegOption, parse_fusion
 from sparseret.cli.recall import RecallOption, note_mode
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
 
-    from sparseret.explanation import Explanation
+    from sparseret.eval.runs import Run
+    from sparseret.explanation import Explanation, TermScore
     from sparseret.retriever import Result, Retriever
 
 __all__ = ["search_command"]
@@ -84,6 +87,9 @@ def search_command(
         int | None,
         typer.Option(min=1, help="Threads for --queries.", show_default="all processors"),
     ] = None,
+    leg: LegOption = None,
+    fusion: FusionOption = None,
+    degrade: DegradeOption = False,
 ) -> None:
     """Search an index.
 
@@ -108,19 +114,42 @@ def search_command(
         raise typer.BadParameter("--run and --threads go with --queries")
     if queries is not None and (explain or json_lines):
         raise typer.BadParameter("--explain and --json go with a single query")
+    from sparseret.eval.runs import run_from_hits
+    from sparseret.readers import read_queries
     from sparseret.retriever import Retriever
 
-    with Retriever.open(index) as retriever:
+    fused = parse_fusion(fusion)
+    with Retriever.open(index, degrade=degrade) as retriever:
         if recall is not None:
             note_mode(retriever, k, recall)
         if queries is not None:
-            _write_run(retriever, queries, k, filter, exact, recall, run, threads)
+            asked = read_queries(queries)
+            hits = retriever.retrieve(
+                [q.text for q in asked], k, filter=filter, exact=exact or None, recall=recall,
+                legs=leg, fusion=fused, degrade=degrade, threads=threads,
+            )  # fmt: skip
+            _note_missing(hits.mode.missing)
+            _write_run(run_from_hits([q.id for q in asked], hits), run)
             return
         results = retriever.search(
-            query, k, like=like, unlike=unlike, filter=filter, exact=exact or None, recall=recall
-        )
+            query, k, like=like, unlike=unlike, filter=filter, exact=exact or None, recall=recall,
+            legs=leg, fusion=fused, degrade=degrade,
+        )  # fmt: skip
+        _note_missing(results[0].missing if results else ())
         explanations = [
-            retriever.explain(query, r.id, like=like, unlike=unlike) for r in results if explain
+            retriever.explain(
+                query,
+                r.id,
+                like=like,
+                unlike=unlike,
+                filter=filter,
+                legs=leg,
+                fusion=fused,
+                depth=max(k, 100),
+                degrade=degrade,
+            )
+            for r in results
+            if explain
         ]
         if json_lines or not sys.stdout.isatty():
             _print_json(results, explanations)
@@ -130,42 +159,41 @@ def search_command(
             _print_table(retriever, query or "", results, explanations, Console())
 
 
-def _write_run(
-    retriever: Retriever,
-    queries: Path,
-    k: int,
-    filter: str | None,
-    exact: bool,
-    recall: float | None,
-    run: Path | None,
-    threads: int | None,
-) -> None:
-    from sparseret.eval.runs import run_from_hits, run_lines, write_run
-    from sparseret.readers import read_queries
+def _note_missing(legs: Sequence[str]) -> None:
+    if legs:
+        print(f"warning: searched without {', '.join(legs)}", file=sys.stderr)
 
-    asked = read_queries(queries)
-    hits = retriever.retrieve(
-        [q.text for q in asked],
-        k,
-        filter=filter,
-        exact=exact or None,
-        recall=recall,
-        threads=threads,
-    )
-    made = run_from_hits([q.id for q in asked], hits)
-    if run is not None:
-        write_run(run, made)
+
+def _write_run(made: Run, file: Path | None) -> None:
+    from sparseret.eval.runs import run_lines, write_run
+
+    if file is not None:
+        write_run(file, made)
     else:
         sys.stdout.writelines(run_lines(made))
 
 
 def _print_json(results: list[Result], explanations: list[Explanation]) -> None:
     for i, result in enumerate(results):
-        line = {"rank": i + 1, **result._asdict()}
+        line: dict[str, Any] = {"rank": i + 1, **result._asdict()}
+        line["missing_legs"] = line.pop("missing")
+        if not line["shares"]:  # an index of one leg has nothing to tell of legs
+            del line["shares"], line["missing_legs"]
         if explanations:
-            line["terms"] = [term._asdict() for term in explanations[i].terms]
-            line["missing"] = explanations[i].missing
+            line |= _explained(explanations[i])
         print(json.dumps(line, ensure_ascii=False))
+
+
+def _explained(explanation: Explanation) -> dict[str, Any]:
+    """What JSON says of terms and legs."""
+    if not explanation.legs:
+        terms = [term._asdict() for term in explanation.terms]
+        return {"terms": terms, "missing": explanation.missing}
+    legs = [
+        {**leg._asdict(), "terms": [term._asdict() for term in leg.terms]}
+        for leg in explanation.legs
+    ]
+    return {"legs": legs}
 
 
 def _print_table(
@@ -222,9 +250,20 @@ def _explanation_text(explanation: Explanation) -> Text:
     from rich.text import Text
 
     text = Text()
-    widest = max((len(term.term) for term in explanation.terms), default=0)
-    top = max((abs(term.contribution) for term in explanation.terms), default=1.0) or 1.0
-    for term in explanation.terms:
+    for leg in explanation.legs:
+        rank = "not among its results" if leg.rank is None else f"rank {leg.rank}"
+        text.append(f"\n{leg.name}: {leg.share:.4f}, from a score of {leg.score:.3f} ({rank})")
+        text.append_text(_terms_text(leg.terms, leg.missing))
+    return text.append_text(_terms_text(explanation.terms, explanation.missing))
+
+
+def _terms_text(terms: Sequence[TermScore], missing: Sequence[str]) -> Text:
+    from rich.text import Text
+
+    text = Text()
+    widest = max((len(term.term) for term in terms), default=0)
+    top = max((abs(term.contribution) for term in terms), default=1.0) or 1.0
+    for term in terms:
         bar = "█" * max(1, round(abs(term.contribution) / top * 20))
         text.append(
             f"\n{term.term:<{widest}}  {term.query_weight:7.3f} × {term.document_weight:6.3f} = "
@@ -232,6 +271,6 @@ def _explanation_text(explanation: Explanation) -> Text:
             "dim",
         )
         text.append(bar, "cyan")
-    if explanation.missing:
-        text.append(f"\nnot in the document: {', '.join(explanation.missing)}", "dim")
+    if missing:
+        text.append(f"\nnot in the document: {', '.join(missing)}", "dim")
     return text

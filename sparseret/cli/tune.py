@@ -22,6 +22,10 @@ def tune_command(
             show_default="some made from documents",
         ),
     ] = None,
+    leg: Annotated[
+        str | None,
+        typer.Option(help="Of an index of several legs, the one to measure.", show_default=False),
+    ] = None,
     threads: Annotated[
         int | None, typer.Option(min=1, help="Threads to search on.", show_default="all processors")
     ] = None,
@@ -51,5 +55,5 @@ def tune_command(
     texts = None if queries is None else [query.text for query in read_queries(queries)]
     with Retriever.open(index) as retriever:
         with progress_of_steps("Calibrating", show=sys.stderr.isatty()) as step:
-            calibration = retriever.tune(texts, threads=threads, progress=step)
+            calibration = retriever.tune(texts, leg=leg, threads=threads, progress=step)
         print_calibration(calibration, make_console())

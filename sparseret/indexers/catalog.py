@@ -30,10 +30,14 @@ from sparseret.errors import (
     SparseretError,
     StorageError,
 )
+from sparseret.indexers.legs import LegRecord
 
 __all__ = [
     "CALIBRATION",
+    "DENSE",
     "FORMAT_VERSION",
+    "FUSION",
+    "LEGS",
     "ORDER_BY",
     "REDUCTION",
     "Catalog",
@@ -42,15 +46,24 @@ __all__ = [
     "SourceEntry",
 ]
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+"""Newest that is read. Version 2 names the legs of the index; one inverted leg alone is still
+written as version 1."""
 CALIBRATION = "calibration"
-"""Key of what calibration measured: the one thing in ``meta`` that changes."""
+"""Key of what calibration measured; it and FUSION are all of ``meta`` that changes."""
+DENSE = "dense"
+"""Key of the settings of a dense leg."""
+FUSION = "fusion"
+"""Key of how the results of several legs are made one; absent in an index of one leg."""
+LEGS = "legs"
+"""Key of the list of legs, absent in version 1."""
 REDUCTION = "reduction"
 """Key of what is given up of vectors when they are added; absent where nothing is."""
 ORDER_BY = "order_by"
 """Key of the field by which documents are ordered; absent where there is none."""
 _APPLICATION_ID = 0x53505252  # "SPRR", shown by file(1) and checked on open
 _FILE = "catalog.sqlite"
+_ONLY = LegRecord("", "inverted")
 _NARROW = 16  # a range below this fraction of the numbers is read itself, whatever else is indexed
 _encode_json = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
 
@@ -85,9 +98,22 @@ CREATE TABLE sources (
 ) WITHOUT ROWID;
 """
 
+_LEGS_SCHEMA = """
+CREATE TABLE leg_files (
+    leg TEXT NOT NULL,
+    segment INTEGER NOT NULL,
+    file TEXT NOT NULL UNIQUE,
+    nnz INTEGER NOT NULL,
+    bytes INTEGER NOT NULL,
+    header_crc INTEGER NOT NULL,
+    PRIMARY KEY (leg, segment)
+) WITHOUT ROWID;
+"""
+"""Files of all legs but the first, which are with the segments."""
+
 
 class SegmentEntry(NamedTuple):
-    """One row of the list of segments."""
+    """One row of the list of segments: the file of one leg."""
 
     number: int
     file: str
@@ -161,15 +187,16 @@ class Catalog:
     def create(cls, folder: Path, meta: dict[str, str]) -> Catalog:
         """Make the database of a new index, all of it or nothing. Returns it writable."""
         path = folder / _FILE
+        schema, version = (_SCHEMA + _LEGS_SCHEMA, 2) if LEGS in meta else (_SCHEMA, 1)
         with _translated(path):
             db = sqlite3.connect(path, isolation_level=None)
             try:
                 db.execute("PRAGMA journal_mode = WAL")
                 db.execute("PRAGMA synchronous = FULL")
                 db.executescript(
-                    f"BEGIN IMMEDIATE; {_SCHEMA}"
+                    f"BEGIN IMMEDIATE; {schema}"
                     f"PRAGMA application_id = {_APPLICATION_ID};"
-                    f"PRAGMA user_version = {FORMAT_VERSION};"
+                    f"PRAGMA user_version = {version};"
                 )
                 db.executemany("INSERT INTO meta VALUES (?, ?)", list(meta.items()))
                 db.execute("COMMIT")
@@ -425,25 +452,42 @@ class Catalog:
 
     # --- segments ---------------------------------------------------------------------------
 
-    def segments(self) -> list[SegmentEntry]:
-        """Segments in document order."""
-        return [SegmentEntry(*row) for row in self._all("SELECT * FROM segments ORDER BY first")]
+    def segments(self, leg: LegRecord = _ONLY) -> list[SegmentEntry]:
+        """Segments in document order, with the files of a leg."""
+        if leg.first:
+            rows = self._all("SELECT * FROM segments ORDER BY first")
+        else:
+            rows = self._all(
+                "SELECT s.number, f.file, s.first, s.last, s.n_docs, f.nnz, f.bytes, f.header_crc"
+                " FROM segments s JOIN leg_files f ON f.leg = ? AND f.segment = s.number"
+                " ORDER BY s.first",
+                (leg.name,),
+            )
+        return [SegmentEntry(*row) for row in rows]
 
     def next_segment(self) -> int:
         """Number of the next segment, never used before by a committed one."""
         last = self._one("SELECT ifnull(max(seq), 0) FROM sqlite_sequence WHERE name = 'segments'")
         return int(last) + 1
 
-    def add_segment(self, entry: SegmentEntry) -> None:
-        """List a segment file that is durable already."""
+    def add_segment(self, leg: LegRecord, entry: SegmentEntry) -> None:
+        """List a file that is durable already; that of the first leg comes first."""
         with self._translated():
-            self._db.execute("INSERT INTO segments VALUES (?, ?, ?, ?, ?, ?, ?, ?)", entry)
+            if leg.first:
+                self._db.execute("INSERT INTO segments VALUES (?, ?, ?, ?, ?, ?, ?, ?)", entry)
+            else:
+                self._db.execute(
+                    "INSERT INTO leg_files VALUES (?, ?, ?, ?, ?, ?)",
+                    (leg.name, entry.number, entry.file, entry.nnz, entry.bytes, entry.header_crc),
+                )
 
     def remove_segments(self, entries: Sequence[SegmentEntry]) -> None:
-        """Unlist segments, and with them the tombstones in their ranges."""
+        """Unlist segments, in all legs, and with them the tombstones in their ranges."""
         with self._translated():
             for entry in entries:
                 self._db.execute("DELETE FROM segments WHERE number = ?", (entry.number,))
+                if len(self.legs) > 1:
+                    self._db.execute("DELETE FROM leg_files WHERE segment = ?", (entry.number,))
                 self._db.execute(
                     "DELETE FROM tombstones WHERE number BETWEEN ? AND ?", (entry.first, entry.last)
                 )
@@ -488,14 +532,30 @@ class Catalog:
             raise CorruptIndexError(f"{self.folder / _FILE} lacks the setting {key!r}")
         return str(rows[0][0])
 
-    def set_calibration(self, text: str) -> None:
-        """Keep what calibration measured, in the open transaction."""
+    def set_meta(self, key: str, text: str) -> None:
+        """Keep what was measured or tuned, in the open transaction."""
         with self._translated():
-            self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (CALIBRATION, text))
+            self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, text))
 
     def has_meta(self, key: str) -> bool:
         """Whether the setting was made."""
         return bool(self._all("SELECT 1 FROM meta WHERE key = ?", (key,)))
+
+    @cached_property
+    def legs(self) -> list[LegRecord]:
+        """The vector spaces of the index, one at least."""
+        if not self.has_meta(LEGS):
+            return [_ONLY]
+        try:
+            named = [(leg["name"], leg["kind"]) for leg in json.loads(self.meta(LEGS))]
+        except (KeyError, TypeError, ValueError) as error:
+            raise CorruptIndexError(f"{self._path}: the list of legs is damaged") from error
+        return [LegRecord(name, kind, first=i == 0) for i, (name, kind) in enumerate(named)]
+
+    @cached_property
+    def format_version(self) -> int:
+        """Of this catalog."""
+        return int(self._one("PRAGMA user_version"))
 
     @cached_property
     def order_by(self) -> str | None:

@@ -58,6 +58,15 @@ class DenseSegment:
         """What the segment is searched by: ``flat`` where it is too small for the settings."""
 
     @property
+    def path(self) -> Path:
+        """The file."""
+        return self.file.path
+
+    def damaged(self) -> list[str]:
+        """Names of the arrays whose checksum is wrong; reads the whole file."""
+        return damaged_arrays(self.file)
+
+    @property
     def n_docs(self) -> int:
         """Number of documents."""
         return len(self.numbers)

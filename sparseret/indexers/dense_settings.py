@@ -72,6 +72,11 @@ class DenseSettings:
                     f"{name} must be a whole number from {least} on, or None, got {value!r}"
                 )
 
+    @property
+    def description(self) -> str:
+        """In words, such as "hnsw, cosine, float16"."""
+        return f"{self.kind}, {self.metric}, {self.precision}"
+
     def to_json(self) -> str:
         """The settings as a JSON object, the same text for the same settings."""
         return json.dumps(asdict(self), sort_keys=True)

@@ -6,31 +6,19 @@ encoder. Usable alone for any sparse vectors.
 
 from __future__ import annotations
 
-import os
-import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from numbers import Integral
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
-from sparseret import vectors as vector_checks
 from sparseret.documents import Document
-from sparseret.errors import (
-    ConfigurationError,
-    IncompatibleIndexError,
-    StorageError,
-    VectorError,
-)
-from sparseret.indexers.calibration import Calibration, calibrate
-from sparseret.indexers.catalog import ORDER_BY, REDUCTION
-from sparseret.indexers.creation import create_folder
+from sparseret.indexers.calibration import Calibration
+from sparseret.indexers.creation import LegSpec, create_folder
 from sparseret.indexers.filters import Filter
-from sparseret.indexers.order_field import order_field
+from sparseret.indexers.folder import IndexFolder, check_budget
+from sparseret.indexers.inverted_leg import InvertedLeg
 from sparseret.indexers.reduction import Precision, Reduction
-from sparseret.indexers.search import check_count, check_ids, search_snapshot
+from sparseret.indexers.search import search_snapshot
 from sparseret.indexers.snapshot import Snapshot
-from sparseret.indexers.writer import Writer
 from sparseret.kernels import Effort
 from sparseret.protocols import Hits, Weighting
 
@@ -39,17 +27,9 @@ if TYPE_CHECKING:
 
 __all__ = ["InvertedIndex"]
 
-_LARGE_LOG = 2**24  # bytes
-_SAMPLE_QUERIES = 100
-_LEAST_CALIBRATED = 2000  # documents: below, exact search is as fast
-_MAX_NNZ_AT_ONCE = 2**31  # a segment has room for a buffer and this
 
-
-class InvertedIndex:
-    """An index folder, open for reading and, from the first change on, for writing.
-
-    Reads see the snapshot taken when the index was opened, last committed or refreshed through
-    this object. Searches may run from many threads at once; changes are serialised.
+class InvertedIndex(IndexFolder):
+    """A folder (:class:`~sparseret.indexers.folder.IndexFolder`) of one leg of sparse vectors.
 
     Use :meth:`create` or :meth:`open`. As a context manager it commits on a clean exit and forgets
     uncommitted changes after an exception.
@@ -61,31 +41,20 @@ class InvertedIndex:
         weighting: Weighting | None = None,
         memory_budget: int | None = None,
     ) -> None:
-        _check_budget(memory_budget)
-        self.path = Path(path)
+        super().__init__(path, {} if weighting is None else {"": weighting}, memory_budget)
+        self.leg = cast("InvertedLeg", self.legs[0])
         self.weighting = weighting
-        self.memory_budget = memory_budget
-        """Bytes that adding documents may take; None for the default of the writer."""
-        self._writer: Writer | None = None
-        self._write_lock = threading.RLock()
-        self.closed = False
-        """Whether :meth:`close` was called."""
-        self.snapshot = Snapshot(self.path, weighting)
-        meta = self.snapshot.catalog.meta
-        self.space = meta("space")
-        self.dim = int(meta("dim")) if meta("dim") else None
-        self.signed = meta("signed") == "1"
-        self.reduction = Reduction()
+        self.space, self.dim, self.signed = self.leg.space, self.leg.dim, self.leg.signed
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """What searches see."""
+        return self.leg.snapshot
+
+    @property
+    def reduction(self) -> Reduction:
         """What is given up of vectors when they are added."""
-        if self.snapshot.catalog.has_meta(REDUCTION):
-            self.reduction = Reduction.from_json(meta(REDUCTION))
-        weighted = meta("weighted") == "1"
-        if weighted != (weighting is not None):
-            self.close()
-            raise IncompatibleIndexError(
-                f"{self.path} stores {'counts' if weighted else 'weights'} of the space "
-                f"{self.space!r}: open it with the encoder that made it"
-            )
+        return self.leg.reduction
 
     @classmethod
     def create(
@@ -132,25 +101,11 @@ class InvertedIndex:
             FilterError: an ``order_by`` or filter field that cannot be indexed.
             ConfigurationError: a precision, largest, mass or max_terms that cannot be.
         """
-        _check_budget(memory_budget)
+        check_budget(memory_budget)
         reduction = Reduction(precision, largest, mass, max_terms)
-        if weighting is not None and reduction.is_lossy:
-            raise ConfigurationError(
-                "counts are neither rounded nor pruned: their weights follow the collection"
-            )
-        meta = {
-            "space": space,
-            "dim": "" if dim is None else str(dim),
-            "signed": str(int(signed)),
-            "weighted": str(int(weighting is not None)),
-            **{f"setting:{key}": value for key, value in (settings or {}).items()},
-        }
-        if reduction.is_lossy:
-            meta[REDUCTION] = reduction.to_json()
-        if order_by is not None:
-            meta[ORDER_BY] = order_field(order_by).text
-            filter_fields = [*filter_fields, order_by]
-        create_folder(Path(path), meta, filter_fields)
+        spec = LegSpec("", space=space, dim=dim, signed=signed, weighted=weighting is not None,
+                       reduction=reduction)  # fmt: skip
+        create_folder(Path(path), [spec], settings or {}, filter_fields, order_by)
         return cls(path, weighting, memory_budget)
 
     @classmethod
@@ -170,18 +125,11 @@ class InvertedIndex:
             CorruptIndexError: a file is missing, truncated or altered.
         """
         index = cls(path, weighting, memory_budget)
-        if space is not None and space != index.space:
-            index.close()
-            raise IncompatibleIndexError(
-                f"{index.path} holds vectors of the space {index.space!r}, not {space!r}: "
-                "open it with the encoder that made it"
-            )
+        if space is not None:
+            index.check_spaces([space])
         return index
 
     # --- reading ----------------------------------------------------------------------------
-
-    def __len__(self) -> int:
-        return self.snapshot.n_documents
 
     def search(
         self,
@@ -247,70 +195,15 @@ class InvertedIndex:
         Raises:
             VectorError, ConfigurationError, IndexLockedError, StorageError
         """
-        if self.weighting is not None:
-            raise ConfigurationError(
-                "an index of counts is always searched exactly: there is nothing to tune"
-            )
-        if threads is not None:
-            check_count("threads", threads)
-        given = queries is not None
-        sample = self._check(queries) if given else None
-        if sample is not None and not sample.nnz:
-            raise ConfigurationError(
-                "no query to measure with has any term: give a sample of real ones, or none at all"
-            )
-        with self._write_lock:
-            self.commit()
-            if sample is None:
-                sample = self.snapshot.sample_queries(_SAMPLE_QUERIES)
-            measured = calibrate(
-                self.snapshot.search, sample, n_documents=len(self), given=given,
-                threads=threads or os.cpu_count() or 1, progress=progress,
-            )  # fmt: skip
-            self.writer.set_calibration(measured.to_json())
-            self.writer.commit()
-            self.refresh()
-        return measured
+        self.calibrate(self.leg, queries, threads=threads, progress=progress)
+        return cast("Calibration", self.calibration)
 
     @property
     def calibration_is_due(self) -> bool:
         """Whether the index has no calibration, or one from when it was of another size."""
-        if self.weighting is not None or len(self) < _LEAST_CALIBRATED:
-            return False
-        known = self.calibration
-        return known is None or not 0.5 < len(self) / max(known.n_documents, 1) < 2.0
-
-    def setting(self, key: str) -> str:
-        """A string given to :meth:`create`."""
-        return self.snapshot.catalog.meta(f"setting:{key}")
-
-    def refresh(self) -> None:
-        """See what has been committed since, by whomever."""
-        self._require_open()
-        known = {
-            entry.number: file
-            for entry, file in zip(self.snapshot.entries, self.snapshot.files, strict=True)
-        }
-        self.snapshot = Snapshot(self.path, self.weighting, known)
-
-    @property
-    def n_bytes(self) -> int:
-        """Size of the index folder on disk, bytes."""
-        return sum(item.stat().st_size for item in self.path.rglob("*") if item.is_file())
+        return self.leg.calibration_is_due
 
     # --- writing ----------------------------------------------------------------------------
-
-    @property
-    def writer(self) -> Writer:
-        """The writer, made (and the lock taken) at the first use."""
-        self._require_open()
-        if self._writer is None:
-            self._writer = Writer(
-                self.path,
-                weighted=self.weighting is not None,
-                memory_budget=self.memory_budget,
-            )
-        return self._writer
 
     def add(
         self,
@@ -332,7 +225,7 @@ class InvertedIndex:
             VectorError: NaN, wrong dimension, negative where not allowed, duplicate columns.
             IndexLockedError, StorageError
         """
-        self._append(ids, vectors, documents, replace=False)
+        self.append(ids, [vectors], documents)
 
     def update(
         self,
@@ -342,131 +235,4 @@ class InvertedIndex:
         documents: Sequence[Document] | None = None,
     ) -> None:
         """:meth:`add`, replacing documents whose ids are there already."""
-        self._append(ids, vectors, documents, replace=True)
-
-    def _append(
-        self,
-        ids: Sequence[str],
-        vectors: csr_array,
-        documents: Sequence[Document] | None,
-        *,
-        replace: bool,
-    ) -> None:
-        check_ids(ids)
-        rows = self._check(vectors)
-        if documents is None:
-            documents = [Document(id) for id in ids]
-        elif any(document.id != id for document, id in zip(documents, ids, strict=False)):
-            raise ConfigurationError("documents and ids differ: give them in the same order")
-        if len(documents) != rows.shape[0] or len(ids) != rows.shape[0]:
-            raise ConfigurationError(
-                f"{len(ids)} ids and {len(documents)} documents for {rows.shape[0]} vectors"
-            )
-        if rows.nnz > _MAX_NNZ_AT_ONCE:
-            raise VectorError(
-                f"{rows.nnz} values in one call, {_MAX_NNZ_AT_ONCE} is the most: add fewer rows"
-            )
-        rows = self.reduction.apply(rows)
-        if rows is vectors:  # rows are kept until the commit, and the caller may change its own
-            rows = vector_checks.from_arrays(
-                rows.indptr.copy(), rows.indices.copy(), rows.data.copy(), rows.shape[1]
-            )
-        with self._write_lock:
-            self.writer.add(documents, rows, replace=replace)
-
-    def delete(self, ids: Sequence[str]) -> int:
-        """Delete documents; unknown ids are ignored. Returns how many there were."""
-        check_ids(ids)
-        with self._write_lock:
-            return self.writer.delete(ids)
-
-    def commit(self) -> None:
-        """Make all changes durable and visible, then merge small segments where due."""
-        with self._write_lock:
-            self._require_open()
-            if self._writer is not None and self._writer.dirty:
-                self._writer.commit()
-                try:
-                    self._writer.merge_small()
-                finally:  # the commit stands, whatever becomes of the merge
-                    self.refresh()
-                self.trim_log()
-
-    def trim_log(self) -> bool:
-        """Let SQLite reuse its write-ahead log if that has grown large; whether it can.
-
-        A log cannot start anew while anyone holds a snapshot taken from it. So the log is copied
-        into the database, and then a snapshot taken that needs no log.
-        """
-        with self._write_lock:
-            if self._writer is None or self._writer.catalog.log_bytes() < _LARGE_LOG:
-                return False
-            if not self._writer.catalog.checkpoint():
-                return False
-            self.refresh()
-            return True
-
-    def rollback(self) -> None:
-        """Forget all changes since the last commit."""
-        with self._write_lock:
-            if self._writer is not None:
-                self._writer.rollback()
-
-    def merge(
-        self, progress: Callable[[int, int], None] | None = None, *, calibrate: bool = True
-    ) -> int:
-        """Commit, then merge into as few segments as possible and drop tombstones.
-
-        Interruptible at any time without loss. Returns the number of merges made. Then calibrates
-        the index (:meth:`tune`) if that was never done, or it has doubled or halved since, unless
-        ``calibrate`` is false.
-        """
-        with self._write_lock:
-            self.writer.commit()
-            try:
-                merges = self.writer.merge_all(progress)
-            finally:
-                self.refresh()
-            if calibrate and self.calibration_is_due:
-                self.tune()
-            return merges
-
-    def close(self) -> None:
-        """Forget uncommitted changes, release the lock and the files."""
-        with self._write_lock:
-            self.closed = True
-            if self._writer is not None:
-                self._writer.close()
-                self._writer = None
-            self.snapshot.close()
-
-    def __enter__(self) -> InvertedIndex:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        try:
-            if kind is None and not self.closed:
-                self.commit()
-        finally:
-            self.close()
-
-    def _require_open(self) -> None:
-        if self.closed:
-            raise StorageError(f"{self.path} was closed: open it again")
-
-    def _check(self, vectors: object) -> csr_array:
-        return vector_checks.check(vectors, dim=self.dim, signed=self.signed)
-
-
-def _check_budget(memory_budget: object) -> None:
-    if memory_budget is None:
-        return
-    if not isinstance(memory_budget, Integral) or int(memory_budget) < 1:
-        raise ConfigurationError(
-            f"memory_budget must be a whole number of bytes, at least 1, got {memory_budget!r}"
-        )
+        self.append(ids, [vectors], documents, replace=True)

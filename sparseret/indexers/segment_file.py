@@ -38,6 +38,15 @@ class SegmentFile(NamedTuple):
     checksums: dict[str, int]
     """CRC-32 of each array."""
 
+    @property
+    def numbers(self) -> NDArray[np.int64]:
+        """Numbers of its documents, ascending."""
+        return self.data.numbers
+
+    def damaged(self) -> list[str]:
+        """Names of the arrays whose checksum is wrong; reads the whole file."""
+        return verify_segment(self)
+
 
 def read_segment(path: Path, *, size: int, header_crc: int) -> SegmentFile:
     """Map a segment file into memory. Only the header is read and checked now.

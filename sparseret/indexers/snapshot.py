@@ -1,14 +1,12 @@
-"""One state of an index: the segments and tombstones of one commit, searchable and immutable."""
+"""One state of an inverted leg: the segments of one commit, searchable and immutable."""
 
 from __future__ import annotations
 
 import math
-import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from functools import cached_property, lru_cache, partial
 from itertools import pairwise
-from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,10 +14,10 @@ from numpy.typing import NDArray
 from sparseret import kernels, vectors
 from sparseret.errors import CorruptIndexError
 from sparseret.indexers.calibration import Calibration, made_queries
-from sparseret.indexers.catalog import CALIBRATION, Catalog, SegmentEntry
-from sparseret.indexers.id_table import IdTable
+from sparseret.indexers.catalog import CALIBRATION
 from sparseret.indexers.segment import SegmentData
-from sparseret.indexers.segment_file import SegmentFile, read_segment
+from sparseret.indexers.segment_file import SegmentFile
+from sparseret.indexers.state import State
 from sparseret.protocols import Mode, Weighting
 
 if TYPE_CHECKING:
@@ -40,34 +38,25 @@ class Found(NamedTuple):
 
 
 class Snapshot:
-    """What readers search. Holds a read transaction on the catalog and the mapped segment files.
-
-    A snapshot sees nothing that is committed after it was taken, and everything it sees stays
-    readable until it is closed or dropped, merged files included.
+    """What readers search of a leg of sparse vectors.
 
     Args:
-        folder: the index.
+        state: of the index.
+        leg: position of the leg among those of the index.
         weighting: turns stored counts to weights; None where stored values are weights.
-        known: segment files an earlier snapshot has open, by segment number, to be used again.
 
     Raises:
-        IndexNotFoundError, CorruptIndexError, IncompatibleIndexError, StorageError
+        CorruptIndexError: files that do not fit each other.
     """
 
-    def __init__(
-        self,
-        folder: Path,
-        weighting: Weighting | None = None,
-        known: Mapping[int, SegmentFile] | None = None,
-    ) -> None:
-        self.catalog, self.entries, self.files = _open(folder, known or {})
-        self.close = weakref.finalize(self, self.catalog.close)
-        self.tombstones = self.catalog.tombstones()
-        self._first_rows = np.concatenate(
-            ([0], np.cumsum([file.data.n_docs for file in self.files]))
-        ).astype(np.int64)
-        self._dead = [self._dead_positions(file) for file in self.files]
-        self.n_documents = int(self._first_rows[-1]) - sum(len(dead) for dead in self._dead)
+    def __init__(self, state: State, leg: int = 0, weighting: Weighting | None = None) -> None:
+        self.state = state
+        self.catalog, self.tombstones = state.catalog, state.tombstones
+        self.ids, self.numbers_where = state.ids, state.numbers_where
+        self.n_documents = state.n_documents
+        self.leg_files = files = state.legs[leg]
+        self.entries = files.entries
+        self.files = cast("Sequence[SegmentFile]", files.files)
         self.mean_length = self._mean_length()
         self._segments: list[kernels.Segment | kernels.ImpactSegment] = []
         largest = 0.0
@@ -82,19 +71,11 @@ class Snapshot:
                 largest = max(largest, file.largest)
             self._segments.append(_ready(file, weights))
         self._weighting = weighting
-        dim = self.catalog.meta("dim")
-        self._dim, self._signed = int(dim) if dim else None, self.catalog.meta("signed") == "1"
+        dim = self._meta("dim")
+        self._dim, self._signed = int(dim) if dim else None, self._meta("signed") == "1"
         self._collection = kernels.Collection(
             self._segments, dim=self._dim, signed=self._signed, largest=largest
         )
-        # Services ask for the same few filters again and again.
-        self.numbers_where = lru_cache(maxsize=8)(self.catalog.numbers_where)
-        table = IdTable(
-            self.catalog,
-            first=self.entries[0].first if self.entries else 0,
-            last=self.entries[-1].last if self.entries else -1,
-        )
-        self.ids = table.ids
 
     # --- statistics (sparseret.protocols.Statistics) -------------------------------------------
 
@@ -112,7 +93,7 @@ class Snapshot:
     def _mean_length(self) -> float:
         total = math.fsum(file.total_length for file in self.files) - math.fsum(
             float(length)
-            for file, dead in zip(self.files, self._dead, strict=True)
+            for file, dead in zip(self.files, self.leg_files.dead, strict=True)
             if isinstance(file.data, SegmentData) and len(file.data.lengths)
             for length in file.data.lengths[dead]
         )
@@ -122,7 +103,7 @@ class Snapshot:
     def _dead_columns(self) -> NDArray[np.int32]:
         """Columns of all tombstoned documents, sorted, each as often as it occurs."""
         columns = [np.empty(0, np.int32)]
-        for file, dead in zip(self.files, self._dead, strict=True):
+        for file, dead in zip(self.files, self.leg_files.dead, strict=True):
             columns += [file.data.columns(file.data.row(position)) for position in dead]
         return np.sort(np.concatenate(columns))
 
@@ -153,7 +134,7 @@ class Snapshot:
             VectorError: queries that cannot be, or whose scores could exceed float32.
         """
         allowed = self._allowed(allow)
-        inside = None if between is None else self._rows_between(between)
+        inside = None if between is None else self.leg_files.rows_between(between)
         search = self._collection.search
         try:
             ranking = search(queries, k, allowed, inside, effort, threads)
@@ -162,7 +143,7 @@ class Snapshot:
             # they are put right, or what is wrong with them is said.
             checked = vectors.check(queries, dim=self._dim, signed=self._signed)
             ranking = search(checked, k, allowed, inside, effort, threads)
-        numbers = self._numbers(ranking.rows)
+        numbers = self.leg_files.numbers_of(ranking.rows)
         if len(ranking.ptr) == 2:  # one query, the common case
             return Found([numbers], [ranking.scores], [ranking.places], ranking.work)
         bounds = ranking.ptr.tolist()
@@ -178,7 +159,7 @@ class Snapshot:
         Raises:
             KeyError: no live document has the number.
         """
-        for file, dead in zip(self.files, self._dead, strict=True):
+        for file, dead in zip(self.files, self.leg_files.dead, strict=True):
             data = file.data
             at = int(np.searchsorted(data.numbers, number))
             if at < data.n_docs and data.numbers[at] == number and at not in dead:
@@ -191,21 +172,12 @@ class Snapshot:
                 return data.columns(inside), weights
         raise KeyError(number)
 
-    def live_mask(self, segment: int) -> NDArray[np.bool_] | None:
-        """Which documents of a segment are live, shape (n_docs,); None where all are."""
-        dead = self._dead[segment]
-        if not len(dead):
-            return None
-        mask = np.ones(self.files[segment].data.n_docs, dtype=bool)
-        mask[dead] = False
-        return mask
-
     @cached_property
     def calibration(self) -> Calibration | None:
         """Which effort reaches which recall; None if that was never measured."""
-        if not self.catalog.has_meta(CALIBRATION):
+        if not self.catalog.has_meta(self.leg_files.leg.key(CALIBRATION)):
             return None
-        return Calibration.from_json(self.catalog.meta(CALIBRATION))
+        return Calibration.from_json(self._meta(CALIBRATION))
 
     @cached_property
     def cheapest(self) -> Callable[[float, int], tuple[kernels.Effort | None, Mode]]:
@@ -216,8 +188,8 @@ class Snapshot:
     def sample_queries(self, n: int) -> csr_array:
         """Queries made from up to n live documents, spread evenly, for calibration."""
         rows = []
-        for file, dead in zip(self.files, self._dead, strict=True):
-            share = max(1, round(n * file.data.n_docs / max(1, int(self._first_rows[-1]))))
+        for file, dead in zip(self.files, self.leg_files.dead, strict=True):
+            share = max(1, round(n * file.data.n_docs / max(1, int(self.leg_files.first_rows[-1]))))
             places = np.unique(np.linspace(0, file.data.n_docs - 1, share).astype(np.int64))
             for number in file.data.numbers[np.setdiff1d(places, dead)]:
                 columns, values = self.row(int(number))
@@ -227,61 +199,14 @@ class Snapshot:
 
     # --- details -------------------------------------------------------------------------------
 
-    def _dead_positions(self, file: SegmentFile) -> NDArray[np.int64]:
-        numbers = file.data.numbers
-        if not len(numbers):
-            return np.empty(0, np.int64)
-        begin, end = np.searchsorted(self.tombstones, [numbers[0], numbers[-1] + 1])
-        return _positions(numbers, self.tombstones[begin:end])
+    def _meta(self, key: str) -> str:
+        return self.catalog.meta(self.leg_files.leg.key(key))
 
     def _allowed(self, allow: NDArray[np.int64] | None) -> list[NDArray[np.uint64] | None] | None:
         """Allowed and live documents of each segment as bitmaps for the kernel."""
         if allow is None:
-            return self._live_bitmaps
-        return [
-            self._bitmap(i, _positions(file.data.numbers, allow))
-            for i, file in enumerate(self.files)
-        ]
-
-    @cached_property
-    def _live_bitmaps(self) -> list[NDArray[np.uint64] | None] | None:
-        if not any(len(dead) for dead in self._dead):
-            return None
-        return [
-            self._bitmap(i, slice(None)) if len(dead) else None for i, dead in enumerate(self._dead)
-        ]
-
-    def _bitmap(self, segment: int, places: NDArray[np.int64] | slice) -> NDArray[np.uint64]:
-        n = self.files[segment].data.n_docs
-        mask = np.zeros(-(-n // 64) * 64, dtype=bool)
-        mask[:n][places] = True
-        mask[self._dead[segment]] = False
-        return np.packbits(mask, bitorder="little").view(np.uint64)
-
-    def _rows_between(self, numbers: range) -> range:
-        """Rows, counted through all segments, of documents with numbers in a range."""
-        ends = []
-        for wanted in (numbers.start, numbers.stop):
-            row = 0
-            for file in self.files:
-                at = int(np.searchsorted(file.data.numbers, wanted))
-                row += at
-                if at < file.data.n_docs:
-                    break
-            ends.append(row)
-        return range(*ends)
-
-    def _numbers(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Document numbers of rows counted through all segments."""
-        if len(self.files) == 1:
-            return self.files[0].data.numbers[rows]
-        segment_of = np.searchsorted(self._first_rows, rows, "right") - 1
-        numbers = np.empty(len(rows), dtype=np.int64)
-        for s, file in enumerate(self.files):
-            inside = segment_of == s
-            if inside.any():
-                numbers[inside] = file.data.numbers[rows[inside] - self._first_rows[s]]
-        return numbers
+            return self.leg_files.live_bitmaps
+        return [self.leg_files.bitmap(i, allow) for i in range(len(self.files))]
 
 
 def _cheapest(
@@ -308,43 +233,3 @@ def _ready(
             f"{file.path} is no sound segment file ({error}). Restore it from a backup or build "
             "the index again"
         ) from error
-
-
-def _positions(numbers: NDArray[np.int64], wanted: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Where the wanted values stand in ascending ``numbers``; those absent are left out."""
-    if len(numbers) == len(wanted) and np.array_equal(numbers, wanted):
-        return np.arange(len(numbers))
-    at = np.searchsorted(numbers, wanted)
-    inside = at < len(numbers)
-    at, wanted = at[inside], wanted[inside]
-    found: NDArray[np.int64] = at[numbers[at] == wanted]
-    return found
-
-
-def _open(
-    folder: Path, known: Mapping[int, SegmentFile]
-) -> tuple[Catalog, list[SegmentEntry], list[SegmentFile]]:
-    """Catalog and segment files of one state; tries again if a merge removes a file meanwhile."""
-    for attempt in range(10):
-        catalog = Catalog(folder, writable=False)
-        try:
-            catalog.begin_snapshot()
-            entries = catalog.segments()
-            files = [
-                known.get(entry.number)
-                or read_segment(folder / entry.file, size=entry.bytes, header_crc=entry.header_crc)
-                for entry in entries
-            ]
-        except FileNotFoundError as error:
-            catalog.close()
-            if attempt == 9:
-                raise CorruptIndexError(
-                    f"{error.filename} is missing though the catalog lists it. "
-                    "Restore it from a backup or build the index again"
-                ) from error
-        except BaseException:
-            catalog.close()
-            raise
-        else:
-            return catalog, entries, files
-    raise AssertionError("unreachable")

@@ -10,10 +10,12 @@ import numpy as np
 from sparseret import kernels
 from sparseret.errors import CorruptIndexError, SparseretError
 from sparseret.indexers.catalog import SegmentEntry
+from sparseret.indexers.dense_segment import DenseSegment, verify_dense_segment
 from sparseret.indexers.impact_data import ImpactData
+from sparseret.indexers.legs import PartFile
 from sparseret.indexers.order_field import order_field
-from sparseret.indexers.segment_file import SegmentFile, verify_segment
-from sparseret.indexers.snapshot import Snapshot
+from sparseret.indexers.segment_file import SegmentFile
+from sparseret.indexers.state import State
 from sparseret.indexers.writer import SEGMENT_FOLDER
 
 __all__ = ["verify_index"]
@@ -36,44 +38,55 @@ def verify_index(path: str | Path, progress: Callable[[int, int], None] | None =
     """
     folder = Path(path)
     try:
-        snapshot = Snapshot(folder)
+        state = State(folder)
     except CorruptIndexError as error:
         return [str(error)]
     try:
         try:
-            problems = snapshot.catalog.integrity_errors()
+            problems = state.catalog.integrity_errors()
         except SparseretError as error:
             return [str(error)]
         problems = [f"catalog: {problem}" for problem in problems]
         if problems:
             return problems
-        n_terms = snapshot.catalog.count_terms()
-        uses_vocabulary = snapshot.catalog.meta("weighted") == "1"
-        for i, (entry, file) in enumerate(zip(snapshot.entries, snapshot.files, strict=True)):
-            if progress:
-                progress(i, len(snapshot.files))
-            max_column = n_terms if uses_vocabulary and n_terms else None
-            problems += [f"{entry.file}: {p}" for p in _segment_problems(entry, file, max_column)]
-        problems += _document_problems(snapshot)
-        problems += _order_problems(snapshot)
+        n_files, done = sum(len(leg.files) for leg in state.legs), 0
+        for leg in state.legs:
+            weighted = state.catalog.meta(leg.leg.key("weighted")) == "1"
+            n_terms = state.catalog.count_terms() if weighted else 0
+            for entry, file in zip(leg.entries, leg.files, strict=True):
+                if progress:
+                    progress(done, n_files)
+                found = _file_problems(entry, file, n_terms or None)
+                problems += [f"{entry.file}: {problem}" for problem in found]
+                done += 1
+        problems += _document_problems(state)
+        problems += _order_problems(state)
         if progress:
-            progress(len(snapshot.files), len(snapshot.files))
+            progress(n_files, n_files)
         return problems
     finally:
-        snapshot.close()
+        state.close()
 
 
-def _segment_problems(entry: SegmentEntry, file: SegmentFile, n_terms: int | None) -> list[str]:
-    damaged = verify_segment(file)
-    if damaged:
+def _file_problems(entry: SegmentEntry, file: PartFile, n_terms: int | None) -> list[str]:
+    if damaged := file.damaged():
         return [f"checksum of {', '.join(damaged)} is wrong: restore the file from a backup"]
-    data = file.data
-    if data.n_docs != entry.n_docs or data.nnz != entry.nnz:
-        return ["document or value count differs from the catalog"]
-    if not (np.diff(data.numbers) > 0).all():
+    numbers = file.numbers
+    if len(numbers) != entry.n_docs:
+        return ["document count differs from the catalog"]
+    if not (np.diff(numbers) > 0).all():
         return ["document numbers do not ascend"]
-    if data.n_docs and (data.numbers[0], data.numbers[-1]) != (entry.first, entry.last):
+    if len(numbers) and (numbers[0], numbers[-1]) != (entry.first, entry.last):
         return ["document numbers differ from the catalog's range"]
+    if isinstance(file, DenseSegment):
+        return verify_dense_segment(file)
+    return _row_problems(entry, file, n_terms) if isinstance(file, SegmentFile) else []
+
+
+def _row_problems(entry: SegmentEntry, file: SegmentFile, n_terms: int | None) -> list[str]:
+    data = file.data
+    if data.nnz != entry.nnz:
+        return ["value count differs from the catalog"]
     if data.coded and len(data.row_values) and data.row_values.max() >= len(data.code_values):
         return ["a value's code is not in the table of codes"]
     values = data.values(data.row_values)
@@ -119,25 +132,24 @@ def _list_problems(data: ImpactData, window_bits: int) -> list[str]:
     ]
 
 
-def _order_problems(snapshot: Snapshot) -> list[str]:
-    if snapshot.catalog.order_by is None:
+def _order_problems(state: State) -> list[str]:
+    if state.catalog.order_by is None:
         return []
-    order = order_field(snapshot.catalog.order_by)
-    found = snapshot.catalog.out_of_order(order.value, order.json_type)
+    order = order_field(state.catalog.order_by)
+    found = state.catalog.out_of_order(order.value, order.json_type)
     return [] if found is None else [f"catalog: {order.complaint(found)}"]
 
 
-def _document_problems(snapshot: Snapshot) -> list[str]:
-    stored = np.concatenate(
-        [np.empty(0, np.int64), *(file.data.numbers for file in snapshot.files)]
-    )
-    if not (np.diff(stored) > 0).all():
-        return [f"{SEGMENT_FOLDER}: segments overlap in document numbers"]
-    live = np.setdiff1d(stored, snapshot.tombstones, assume_unique=True)
-    listed = snapshot.catalog.all_numbers()
-    problems = []
-    if missing := len(np.setdiff1d(listed, live, assume_unique=True)):
-        problems.append(f"{missing} documents of the catalog are in no segment")
-    if extra := len(np.setdiff1d(live, listed, assume_unique=True)):
-        problems.append(f"{extra} documents of the segments are not in the catalog")
+def _document_problems(state: State) -> list[str]:
+    listed, problems = state.catalog.all_numbers(), []
+    for leg in state.legs:
+        stored = np.concatenate([np.empty(0, np.int64), *(file.numbers for file in leg.files)])
+        if not (np.diff(stored) > 0).all():
+            return [f"{SEGMENT_FOLDER}: segments overlap in document numbers"]
+        live = np.setdiff1d(stored, state.tombstones, assume_unique=True)
+        where = f" of the leg {leg.leg.name}" * bool(leg.leg.name)
+        if missing := len(np.setdiff1d(listed, live, assume_unique=True)):
+            problems.append(f"{missing} documents of the catalog are in no segment{where}")
+        if extra := len(np.setdiff1d(live, listed, assume_unique=True)):
+            problems.append(f"{extra} documents of the segments{where} are not in the catalog")
     return problems

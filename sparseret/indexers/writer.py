@@ -8,12 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from sparseret import vectors
 from sparseret.documents import Document, id_problem
 from sparseret.errors import (
     CorruptIndexError,
@@ -23,37 +21,18 @@ from sparseret.errors import (
     StorageError,
 )
 from sparseret.indexers.catalog import Catalog, SegmentEntry, SourceEntry
-from sparseret.indexers.impact_build import part_of_rows, part_of_segment, write_impact_segment
-from sparseret.indexers.impact_data import ImpactData, without_lists
+from sparseret.indexers.legs import LegRecord, LegStore, PartFile, WrittenFile
 from sparseret.indexers.merge_policy import SegmentSize, plan_full_merge, plan_merge
 from sparseret.indexers.order_field import order_field
-from sparseret.indexers.segment import (
-    MAX_SEGMENT_NNZ,
-    SegmentData,
-    build_segment,
-    merge_segments,
-)
-from sparseret.indexers.segment_file import read_segment, verify_segment
-from sparseret.indexers.segment_writer import write_segment
 from sparseret.indexers.vocabulary import CatalogVocabulary
-from sparseret.kernels import WINDOW_BITS
-
-if TYPE_CHECKING:
-    from scipy.sparse import csr_array
 
 __all__ = ["MEMORY_BUDGET", "SEGMENT_FOLDER", "Writer"]
 
 MEMORY_BUDGET = 2**28
 """Bytes that adding documents may take, by default."""
 
-_BYTES_PER_COUNT, _BYTES_PER_WEIGHT = 64, 32
-"""What a buffered value takes until it is written: itself, and the work on its segment."""
-
 _MAX_BUFFERED = 2**30
 """Values, however large the budget: with 2**31 of one call they still fit a segment."""
-
-_MAX_IMPACT_NNZ = 2**28
-"""Segments with lists are not merged beyond this; a merge takes the memory of a few windows."""
 
 SEGMENT_FOLDER = "segments"
 
@@ -65,22 +44,22 @@ class Writer:
 
     Args:
         folder: of the index.
-        weighted: whether vectors are counts, to be weighted at search time.
+        stores: how the vectors of each leg are kept, in the order of the catalog.
         memory_budget: bytes that adding documents may take; None for MEMORY_BUDGET.
 
     Raises:
         IndexLockedError: another writer has the index.
     """
 
-    def __init__(self, folder: Path, *, weighted: bool, memory_budget: int | None = None) -> None:
+    def __init__(
+        self, folder: Path, stores: Sequence[LegStore], *, memory_budget: int | None = None
+    ) -> None:
         from filelock import FileLock, Timeout  # readers need not wait for it
 
         self._folder = folder
-        self._weighted = weighted
-        budget = MEMORY_BUDGET if memory_budget is None else memory_budget
-        bytes_per_value = _BYTES_PER_COUNT if weighted else _BYTES_PER_WEIGHT
-        self._max_buffered = min(max(1, budget // bytes_per_value), _MAX_BUFFERED)
-        self._max_nnz = MAX_SEGMENT_NNZ if weighted else _MAX_IMPACT_NNZ
+        self._stores = stores
+        self._budget = MEMORY_BUDGET if memory_budget is None else memory_budget
+        self._max_nnz = min(store.max_nnz for store in stores)
         self._lock = FileLock(folder / "writer.lock", thread_local=False)
         try:
             self._lock.acquire(timeout=0)
@@ -93,6 +72,7 @@ class Writer:
             raise StorageError(f"cannot lock {folder} for writing: {error}") from error
         try:
             self.catalog = Catalog(folder, writable=True)
+            self._legs = self.catalog.legs
             self._remove_orphans()
         except BaseException:
             self._lock.release()
@@ -117,12 +97,14 @@ class Writer:
         """Whether there is anything to commit."""
         return self._changed
 
-    def add(self, documents: Sequence[Document], rows: csr_array, *, replace: bool = False) -> None:
-        """Append documents and their canonical rows, shape (len(documents), dim).
+    def add(
+        self, documents: Sequence[Document], rows: Sequence[Any], *, replace: bool = False
+    ) -> None:
+        """Append documents and their vectors.
 
         Args:
             documents: with distinct ids.
-            rows: one a document.
+            rows: of each leg, canonical or dense rows, one a document.
             replace: delete documents of the same ids first.
 
         Raises:
@@ -151,8 +133,9 @@ class Writer:
             numbers = np.arange(self._next_number, self._next_number + len(documents))
             self._next_number += len(documents)
             self._buffer.append((numbers, rows))
-            self._buffered_nnz += rows.nnz
-            if self._buffered_nnz >= self._max_buffered:
+            for leg, (store, added) in enumerate(zip(self._stores, rows, strict=True)):
+                self._buffered[leg] += store.n_values(added)
+            if self._is_full():
                 self._flush()
         except BaseException:  # documents without their rows must never be committed
             self.rollback()
@@ -172,10 +155,10 @@ class Writer:
         self.begin()
         self.catalog.set_source(name, entry)
 
-    def set_calibration(self, text: str) -> None:
-        """Keep what calibration measured, to be committed."""
+    def set_meta(self, key: str, text: str) -> None:
+        """Keep what was measured or tuned, to be committed."""
         self.begin()
-        self.catalog.set_calibration(text)
+        self.catalog.set_meta(key, text)
 
     def begin(self) -> None:
         """Start a transaction unless one is open."""
@@ -206,7 +189,7 @@ class Writer:
         """Merge what the merge policy asks for; returns the number of merges. Commit first."""
         done = 0
         while (run := plan_merge(self._sizes(), self._max_nnz)) is not None:
-            self._merge(self.catalog.segments()[run.start : run.stop])
+            self._merge(self._segments()[run.start : run.stop])
             done += 1
         return done
 
@@ -216,12 +199,12 @@ class Writer:
         Each merge is committed on its own, so an interrupted call loses at most the one under
         way. ``progress`` is called with (merges done, merges planned).
         """
-        entries = self.catalog.segments()
+        segments = self._segments()
         runs = plan_full_merge(self._sizes(), self._max_nnz)
         for done, run in enumerate(runs):
             if progress:
                 progress(done, len(runs))
-            self._merge(entries[run.start : run.stop])
+            self._merge(segments[run.start : run.stop])
         if progress and runs:
             progress(len(runs), len(runs))
         return len(runs)
@@ -238,125 +221,120 @@ class Writer:
             raise DocumentError(order.complaint(found))
 
     def _start_clean(self) -> None:
-        self._buffer: list[tuple[np.ndarray[tuple[int], np.dtype[np.int64]], csr_array]] = []
-        self._buffered_nnz = 0
+        self._buffer: list[tuple[np.ndarray[tuple[int], np.dtype[np.int64]], Sequence[Any]]] = []
+        self._buffered = [0] * len(self._stores)
         self._next_number = None
         self._pending_files: list[Path] = []
         self._changed = False
+
+    def _is_full(self) -> bool:
+        taken = sum(
+            n * store.bytes_per_value for n, store in zip(self._buffered, self._stores, strict=True)
+        )
+        return taken >= self._budget or max(self._buffered) >= _MAX_BUFFERED
 
     def _flush(self) -> None:
         """Write the buffered rows as a segment that the open transaction names."""
         if not self._buffer:
             return
         numbers = np.concatenate([numbers for numbers, _ in self._buffer])
-        sizes = np.concatenate([np.diff(rows.indptr) for _, rows in self._buffer])
-        rows = vectors.from_arrays(
-            np.concatenate(([0], np.cumsum(sizes))).astype(np.int64),
-            np.concatenate([rows.indices for _, rows in self._buffer]),
-            np.concatenate([rows.data for _, rows in self._buffer]),
-            vectors.MAX_DIM,
+        batches = [rows for _, rows in self._buffer]
+        self._buffer, self._buffered = [], [0] * len(self._stores)
+        self._add_segment(
+            numbers,
+            lambda leg, path: self._stores[leg].write(
+                path, numbers, [rows[leg] for rows in batches]
+            ),
         )
-        self._buffer, self._buffered_nnz = [], 0
-        if self._weighted or (rows.data < 0).any():
-            data = build_segment(numbers, rows, weighted=self._weighted, window_bits=WINDOW_BITS)
-            self._add_segment(
-                numbers, rows.nnz, lambda path: write_segment(path, data, WINDOW_BITS)
-            )
-        else:
-            part = part_of_rows(numbers, rows)
-            self._add_segment(numbers, rows.nnz, lambda path: write_impact_segment(path, [part]))
 
     def _add_segment(
         self,
-        numbers: NDArray[np.int64],
-        nnz: int,
-        write: Callable[[Path], tuple[int, int]],
+        numbers: np.ndarray[tuple[int], np.dtype[np.int64]],
+        write: Callable[[int, Path], WrittenFile],
     ) -> None:
-        """Write a segment file, and name it in the open transaction."""
+        """Write a file for each leg, and name them in the open transaction."""
         number = self.catalog.next_segment()
-        file = f"{SEGMENT_FOLDER}/{number:06d}.safetensors"
-        path = self._folder / file
-        size, header_crc = write(path)
-        self._pending_files.append(path)
-        self.catalog.add_segment(
-            SegmentEntry(
-                number=number,
-                file=file,
-                first=int(numbers[0]),
-                last=int(numbers[-1]),
-                n_docs=len(numbers),
-                nnz=nnz,
-                bytes=size,
-                header_crc=header_crc,
+        for leg, record in enumerate(self._legs):
+            file = f"{SEGMENT_FOLDER}/{number:06d}{_suffix(record)}.safetensors"
+            path = self._folder / file
+            written = write(leg, path)
+            self._pending_files.append(path)
+            self.catalog.add_segment(
+                record,
+                SegmentEntry(
+                    number=number,
+                    file=file,
+                    first=int(numbers[0]),
+                    last=int(numbers[-1]),
+                    n_docs=len(numbers),
+                    nnz=written.nnz,
+                    bytes=written.bytes,
+                    header_crc=written.header_crc,
+                ),
             )
-        )
+
+    def _segments(self) -> list[tuple[SegmentEntry, ...]]:
+        """Entries of all segments, one of each leg."""
+        return list(zip(*map(self.catalog.segments, self._legs), strict=True))
 
     def _sizes(self) -> list[SegmentSize]:
         dead = self.catalog.tombstones()
         sizes = []
-        for entry in self.catalog.segments():
-            begin, end = np.searchsorted(dead, [entry.first, entry.last + 1])
-            sizes.append(SegmentSize(entry.nnz, int(end - begin) / max(entry.n_docs, 1)))
+        for entries in self._segments():
+            begin, end = np.searchsorted(dead, [entries[0].first, entries[0].last + 1])
+            nnz = max(entry.nnz for entry in entries)
+            sizes.append(SegmentSize(nnz, int(end - begin) / max(entries[0].n_docs, 1)))
         return sizes
 
-    def _merge(self, entries: Sequence[SegmentEntry]) -> None:
+    def _merge(self, segments: Sequence[tuple[SegmentEntry, ...]]) -> None:
         """Replace neighbouring segments by one of their live documents."""
         dead = self.catalog.tombstones()
-        parts = []
-        for entry in entries:
-            file = read_segment(
-                self._folder / entry.file, size=entry.bytes, header_crc=entry.header_crc
-            )
-            if damaged := verify_segment(file):  # never copied under a fresh checksum
-                raise CorruptIndexError(
-                    f"{file.path}: the checksum of {', '.join(damaged)} is wrong, so it is not "
-                    "merged; what was committed stays. Restore the file from a backup, or index "
-                    "again"
-                )
-            live = ~np.isin(file.data.numbers, dead, assume_unique=True)
-            parts.append((file.data, None if live.all() else live))
+        parts, numbers = [], []
+        for entries in segments:
+            files = [self._sound(*pair) for pair in zip(self._stores, entries, strict=True)]
+            live = ~np.isin(files[0].numbers, dead, assume_unique=True)
+            if live.any():
+                parts.append((files, None if live.all() else live))
+                numbers.append(files[0].numbers[live])
         self.begin()
         try:
-            self.catalog.remove_segments(entries)
-            self._write_merged(parts)
+            self.catalog.remove_segments([entries[0] for entries in segments])
+            if parts:
+                self._add_segment(
+                    np.concatenate(numbers),
+                    lambda leg, path: self._stores[leg].merge(
+                        path, [(files[leg], live) for files, live in parts]
+                    ),
+                )
             self.catalog.commit()
         except BaseException:
             self.rollback()
             raise
         self._start_clean()
-        for entry in entries:
-            _unlink(self._folder / entry.file)
+        for entries in segments:
+            for entry in entries:
+                _unlink(self._folder / entry.file)
 
-    def _write_merged(
-        self, parts: Sequence[tuple[SegmentData | ImpactData, NDArray[np.bool_] | None]]
-    ) -> None:
-        if all(_positive(data) for data, _ in parts) and not self._weighted:
-            rows = [part_of_segment(data, live) for data, live in parts]
-            numbers = np.concatenate([part.numbers for part in rows])
-            nnz = sum(int(part.sizes.sum()) for part in rows)
-            if len(numbers):
-                self._add_segment(numbers, nnz, lambda path: write_impact_segment(path, rows))
-            return
-        plain = [(without_lists(data), live) for data, live in parts]
-        merged = merge_segments(plain, weighted=self._weighted, window_bits=WINDOW_BITS)
-        if merged.n_docs:
-            self._add_segment(
-                merged.numbers, merged.nnz, lambda path: write_segment(path, merged, WINDOW_BITS)
+    def _sound(self, store: LegStore, entry: SegmentEntry) -> PartFile:
+        file = store.read(self._folder / entry.file, size=entry.bytes, header_crc=entry.header_crc)
+        if damaged := file.damaged():  # never copied under a fresh checksum
+            raise CorruptIndexError(
+                f"{file.path}: the checksum of {', '.join(damaged)} is wrong, so it is not "
+                "merged; what was committed stays. Restore the file from a backup, or index again"
             )
+        return file
 
     def _remove_orphans(self) -> None:
         """Delete segment files that no commit names: what a crash left behind."""
-        named = {entry.file for entry in self.catalog.segments()}
+        named = {entry.file for entries in self._segments() for entry in entries}
         for path in (self._folder / SEGMENT_FOLDER).glob("*.safetensors"):
             if f"{SEGMENT_FOLDER}/{path.name}" not in named:
                 _unlink(path)
 
 
-def _positive(data: SegmentData | ImpactData) -> bool:
-    if isinstance(data, ImpactData):
-        return True
-    values = data.code_values if data.coded else data.row_values
-    return not (values < 0).any()
+def _suffix(leg: LegRecord) -> str:
+    """Of file names; an index of one leg needs none."""
+    return "" if leg.first else f".{leg.name}"
 
 
 def _unlink(path: Path) -> None:

@@ -1,0 +1,53 @@
+"""Some legs of a retriever, fused in some way, as something to evaluate."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sparseret.indexers.fusion import Fusion
+from sparseret.protocols import Hits
+from sparseret.retriever import Retriever
+
+__all__ = ["ChosenLegs"]
+
+
+@dataclass(frozen=True)
+class ChosenLegs:
+    """Searches a retriever in one way (:class:`sparseret.eval.evaluate.Searchable`)."""
+
+    retriever: Retriever
+    legs: Sequence[str] | None = None
+    """Names of legs; None for all."""
+    fusion: Fusion | None = None
+    """None for that of the index."""
+
+    def retrieve(
+        self,
+        queries: Sequence[str],
+        k: int = 10,
+        *,
+        recall: float | None = None,
+        threads: int | None = None,
+    ) -> Hits:
+        """Top k of each query."""
+        return self.retriever.retrieve(
+            queries, k, recall=recall, legs=self.legs, fusion=self.fusion, threads=threads
+        )
+
+    def __len__(self) -> int:
+        return len(self.retriever)
+
+    @property
+    def n_bytes(self) -> int:
+        """Size of the whole index on disk in bytes."""
+        return self.retriever.n_bytes
+
+    @property
+    def description(self) -> str:
+        """What it is, in a line."""
+        chosen = self.retriever.legs if self.legs is None else self.legs
+        encoders = self.retriever.encoders
+        named = " + ".join(f"{leg}: {encoders[leg].description}" for leg in chosen)
+        fusion = self.retriever.fusion if self.fusion is None else self.fusion
+        return named if len(chosen) == 1 else f"{named}; {fusion.description}"
