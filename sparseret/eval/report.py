@@ -116,8 +116,8 @@ def print_tuned_fusion(tuned: TunedFusion, where: str, console: Console) -> None
     )
     for i, fold in enumerate(tuned.folds, start=1):
         say(
-            f"fold {i}: {fold.mean:.4f} by {escape(fold.fusion.description)}, "
-            f"{fold.chosen_at:.4f} on the others"
+            f"fold {i}: {fold.mean:.4f}, and {fold.chosen_at:.4f} on the others, by "
+            f"{escape(fold.fusion.description)}"
         )
 
 

@@ -120,7 +120,7 @@ class ReciprocalRank:
 
     @property
     def description(self) -> str:
-        """In words, such as "reciprocal rank (k=60), weights 0.3, 0.7"."""
+        """In words, such as "reciprocal rank (k=60), weights 0.3, 0.7" or "..., equal"."""
         return f"reciprocal rank (k={self.k:g}), {_described(self.weights)}"
 
     def to_json(self) -> str:
@@ -395,5 +395,5 @@ def _is_number(value: object) -> bool:
 
 def _described(weights: tuple[float, ...] | None) -> str:
     if weights is None:
-        return "equal weights"
+        return "equal"
     return f"weights {', '.join(f'{weight:g}' for weight in weights)}"
