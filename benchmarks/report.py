@@ -17,6 +17,8 @@ from benchmarks.codes import CodesReport
 from benchmarks.codes import markdown as codes_markdown
 from benchmarks.encoding.records import EncodingReport
 from benchmarks.encoding.tables import markdown as encoding_markdown
+from benchmarks.hybrid import HybridReport
+from benchmarks.hybrid import markdown as hybrid_markdown
 from benchmarks.lexical.records import SearchReport
 from benchmarks.lexical.tables import markdown as lexical_markdown
 from benchmarks.limits.records import LimitReport
@@ -71,6 +73,8 @@ _COMMANDS = {
     "top-k": "top-k",
     "codes": "codes --model MODEL --sets ../shared/data/cranfield ../shared/data/nfcorpus "
     "../shared/data/scifact",
+    "hybrid": "hybrid --model MODEL --splade SPLADE --sets ../shared/data/cranfield "
+    "../shared/data/nfcorpus ../shared/data/scifact",
 }
 """The results that a full page is made of, and the command that makes each."""
 
@@ -105,6 +109,7 @@ _OTHERS = (
     ("Projection", _Kind(ProjectionReport, projection_markdown, None, lambda _: [])),
     ("Largest values", _Kind(TopKReport, top_k_markdown, None, lambda _: [])),
     ("Codes of dense vectors", _Kind(CodesReport, codes_markdown, None, lambda _: [])),
+    ("Hybrid search", _Kind(HybridReport, hybrid_markdown, None, lambda _: [])),
     ("Binary codes", _Kind(OverlapReport, sdr_markdown, None, lambda _: [])),
 )
 

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from benchmarks.codes import CodesReport
 from benchmarks.encoding.records import EncodingReport
+from benchmarks.hybrid import HybridReport
 from benchmarks.lexical.records import SearchReport
 from benchmarks.limits.records import LimitReport
 from benchmarks.memory import MemoryReport
@@ -30,6 +31,7 @@ __all__ = ["Result", "read_results"]
 _KINDS: dict[str, type[Any]] = {
     "selections": TopKReport,
     "trained": CodesReport,
+    "hybrids": HybridReport,
     "overlap_searches": OverlapReport,
     "swept": VectorReport,
     "kept": RecallReport,

@@ -1,4 +1,4 @@
-"""``sparseret tune``: measure which search reaches which recall."""
+"""``sparseret tune``: which search reaches which recall, or which fusion of legs is best."""
 
 from __future__ import annotations
 
@@ -8,11 +8,15 @@ from typing import Annotated
 
 import typer
 
+from sparseret.cli.tune_fusion import tune_fusion_of_runs
+
 __all__ = ["tune_command"]
 
 
 def tune_command(
-    index: Annotated[Path, typer.Argument(help="Folder of the index.", show_default=False)],
+    index: Annotated[
+        Path | None, typer.Argument(help="Folder of the index.", show_default=False)
+    ] = None,
     queries: Annotated[
         str | None,
         typer.Option(
@@ -28,6 +32,59 @@ def tune_command(
     ] = None,
     threads: Annotated[
         int | None, typer.Option(min=1, help="Threads to search on.", show_default="all processors")
+    ] = None,
+    fusion: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DATASET",
+            help="Tune the fusion of runs by the judgements of this dataset instead: a folder in "
+            "BEIR's layout, or a name, as for 'eval'.",
+            show_default=False,
+        ),
+    ] = None,
+    run: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--run",
+            metavar="NAME=RUNFILE",
+            help="With --fusion: a TREC run of a leg; two or more.",
+            show_default=False,
+        ),
+    ] = None,
+    lower_bound: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--lower-bound",
+            metavar="NAME=SCORE",
+            help="With --fusion: the least score that a leg could give, 0 for BM25, -1 for a "
+            "cosine. With one for each leg the theoretical normaliser is tried, too.",
+            show_default=False,
+        ),
+    ] = None,
+    measure: Annotated[
+        str | None,
+        typer.Option(
+            "--measure", "-m", help="With --fusion: what to tune for.", show_default="nDCG@10"
+        ),
+    ] = None,
+    split: Annotated[
+        str | None,
+        typer.Option(
+            help="With --fusion: which judgements, a file name in qrels/.", show_default="test"
+        ),
+    ] = None,
+    folds: Annotated[
+        int | None,
+        typer.Option(min=2, help="With --fusion: folds of queries.", show_default="5"),
+    ] = None,
+    json_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--json",
+            metavar="FILE",
+            help="With --fusion: write the report as JSON.",
+            show_default=False,
+        ),
     ] = None,
 ) -> None:
     """Measure which approximate search reaches which recall, for --recall.
@@ -45,7 +102,26 @@ def tune_command(
 
     An index of counts, such as BM25's, is always searched exactly: there is
     nothing to tune.
+
+    With --fusion, choose how the rankings of several legs become one, and say
+    by cross-validation what that is worth:
+
+        sparseret tune --fusion scifact --run bm25=a.run --run dense=b.run
     """
+    if fusion is not None:
+        if index is not None or queries is not None or threads is not None:
+            raise typer.BadParameter("INDEX, --queries and --threads have no effect on --fusion")
+        tune_fusion_of_runs(
+            fusion, run, lower_bound, measure or "nDCG@10", split or "test", folds or 5, json_file
+        )
+        return
+    if any(value is not None for value in (run, lower_bound, measure, split, folds, json_file)):
+        raise typer.BadParameter(
+            "--run, --lower-bound, --measure, --split, --folds and --json go with --fusion DATASET"
+        )
+    if index is None:
+        raise typer.BadParameter("give the folder of an index, or --fusion DATASET with runs")
+
     from sparseret.cli.console import make_console
     from sparseret.cli.recall import print_calibration
     from sparseret.progress import progress_of_steps

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 
 from sparseret.eval.evaluate import Report
 from sparseret.eval.significance import Comparison
+from sparseret.eval.tune_fusion import TunedFusion
 from sparseret.protocols import Mode
 
 if TYPE_CHECKING:
     from rich.box import Box
     from rich.console import Console
 
-__all__ = ["print_comparison", "print_report"]
+__all__ = ["print_comparison", "print_report", "print_tuned_fusion"]
 
 
 def print_report(report: Report, console: Console) -> None:
@@ -68,6 +69,56 @@ def print_comparison(
         highlight=False,
         soft_wrap=True,
     )
+
+
+def print_tuned_fusion(tuned: TunedFusion, where: str, console: Console) -> None:
+    """Print what was chosen, what it is worth, and what it is better than.
+
+    Args:
+        tuned: the choice.
+        where: which queries, in words.
+        console: to print on.
+    """
+    from rich.markup import escape
+    from rich.table import Table
+
+    def say(line: str) -> None:
+        console.print(line, highlight=False, soft_wrap=True)
+
+    n_queries = len(tuned.scores.per_query)
+    say(f"[bold]{escape(where)}[/bold]: {escape(', '.join(tuned.legs))}")
+    say(f"chosen: [bold]{escape(tuned.fusion.description)}[/bold]")
+    folds = len(tuned.folds)
+    say(
+        f"{escape(tuned.measure)}: {tuned.scores.mean[tuned.measure]:.4f} on queries it was not "
+        f"chosen by ({folds} folds of {n_queries:,} queries); {tuned.in_sample:.4f} on those it was"
+    )
+    table = Table(box=_box())
+    table.add_column("tuned against", no_wrap=True)
+    for name in ("value", "difference", "95% interval", "p (rand.)", "won/tied/lost"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for baseline in (*tuned.alone, *tuned.untuned):
+        test = baseline.comparison
+        low, high = test.interval
+        name = f"{baseline.name} (best leg)" if baseline is tuned.best_leg else baseline.name
+        table.add_row(
+            escape(name),
+            f"{test.baseline_mean:.4f}",
+            f"{test.difference:+.4f}",
+            f"{low:+.4f} .. {high:+.4f}",
+            _p(test.p_randomisation),
+            f"{test.won}/{test.tied}/{test.lost}",
+        )
+    console.print(table)
+    say(
+        "p: two-sided, paired randomisation test over queries; not corrected for the number of "
+        "comparisons."
+    )
+    for i, fold in enumerate(tuned.folds, start=1):
+        say(
+            f"fold {i}: {fold.mean:.4f}, and {fold.chosen_at:.4f} on the others, by "
+            f"{escape(fold.fusion.description)}"
+        )
 
 
 def _facts(report: Report) -> list[str]:

@@ -57,6 +57,7 @@ __all__ = [
     "fuse",
     "fusion_from_json",
     "total",
+    "unit_weights",
 ]
 
 Normaliser: TypeAlias = Literal["min-max", "z-score", "theoretical", "distribution"]
@@ -119,7 +120,7 @@ class ReciprocalRank:
 
     @property
     def description(self) -> str:
-        """In words, such as "reciprocal rank (k=60), weights 0.3, 0.7"."""
+        """In words, such as "reciprocal rank (k=60), weights 0.3, 0.7" or "..., equal"."""
         return f"reciprocal rank (k={self.k:g}), {_described(self.weights)}"
 
     def to_json(self) -> str:
@@ -152,8 +153,8 @@ class Convex:
 
     @property
     def description(self) -> str:
-        """In words, such as "convex combination (min-max), weights 0.3, 0.7"."""
-        return f"convex combination ({self.normaliser}), {_described(self.weights)}"
+        """In words, such as "convex (min-max), weights 0.3, 0.7"."""
+        return f"convex ({self.normaliser}), {_described(self.weights)}"
 
     def to_json(self) -> str:
         """For the catalog; :func:`fusion_from_json` reads it."""
@@ -212,7 +213,7 @@ def fuse(fusion: Fusion, legs: Sequence[Leg], k: int) -> Fused:
     """
     if k < 1:
         raise ConfigurationError(f"k must be at least 1, got {k}")
-    weights = _unit_weights(fusion, len(legs))
+    weights = unit_weights(fusion, len(legs))
     parts = [i for i, weight in enumerate(weights) if weight and len(legs[i].numbers)]
     if not parts:
         return Fused(np.empty(0, np.int64), np.empty(0), np.empty((0, len(legs))))
@@ -278,6 +279,21 @@ def contributions(fusion: Fusion, leg: Leg, place: int) -> tuple[NDArray[np.floa
     if scores[0] > 1.0 or scores[-1] < 0.0:
         np.clip(scores, 0.0, 1.0, out=scores)
     return scores, 0.0
+
+
+def unit_weights(fusion: Fusion, n_legs: int) -> list[float]:
+    """The weights of the legs, divided by their sum.
+
+    Raises:
+        ConfigurationError: no leg, or another number of weights.
+    """
+    _check_number_of_legs(fusion, n_legs)
+    if fusion.weights is None:
+        return [1.0 / n_legs] * n_legs
+    # Divided by the largest first, as the sum of large ones might overflow.
+    most = max(fusion.weights)
+    scaled = [weight / most for weight in fusion.weights]
+    return [weight / math.fsum(scaled) for weight in scaled]
 
 
 def total(shares: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
@@ -359,17 +375,6 @@ def _check_number_of_legs(fusion: Fusion, n_legs: int) -> None:
         )
 
 
-def _unit_weights(fusion: Fusion, n_legs: int) -> list[float]:
-    """The weights, divided by their sum."""
-    _check_number_of_legs(fusion, n_legs)
-    if fusion.weights is None:
-        return [1.0 / n_legs] * n_legs
-    # Divided by the largest first, as the sum of large ones might overflow.
-    most = max(fusion.weights)
-    scaled = [weight / most for weight in fusion.weights]
-    return [weight / math.fsum(scaled) for weight in scaled]
-
-
 def _checked_weights(weights: object) -> tuple[float, ...] | None:
     if weights is None:
         return None
@@ -390,5 +395,5 @@ def _is_number(value: object) -> bool:
 
 def _described(weights: tuple[float, ...] | None) -> str:
     if weights is None:
-        return "equal weights"
+        return "equal"
     return f"weights {', '.join(f'{weight:g}' for weight in weights)}"
