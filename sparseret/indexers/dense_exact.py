@@ -26,6 +26,8 @@ __all__ = [
     "DenseHits",
     "Vectors",
     "as_rows",
+    "check_scores",
+    "euclidean_norms",
     "exact_scores",
     "normalised",
     "rank_rows",
@@ -84,13 +86,30 @@ def as_rows(vectors: Any, dim: int, what: str, first: int = 0) -> NDArray[np.flo
     return rows
 
 
+def euclidean_norms(rows: NDArray[Any]) -> NDArray[np.float64]:
+    """Norm of each row."""
+    wide = rows.astype(np.float64)
+    norms: NDArray[np.float64] = np.sqrt((wide * wide).sum(axis=1))
+    return norms
+
+
+def check_scores(queries: NDArray[np.float32], largest_norm: float) -> None:
+    """Refuse queries whose scores might be beyond float32. Raises VectorError."""
+    too_large = euclidean_norms(queries) * largest_norm > np.finfo(np.float32).max
+    if too_large.any():
+        raise VectorError(
+            f"query {int(np.argmax(too_large))}: its scores could exceed float32; scale the "
+            "vectors down"
+        )
+
+
 def normalised(rows: NDArray[np.float32]) -> NDArray[np.float32]:
     """Rows divided by their Euclidean norms, in float64; rows of zeros stay."""
     made = np.empty_like(rows)
     size = max(1, _SCORED_VALUES // rows.shape[1])
     for begin in range(0, len(rows), size):
         wide = rows[begin : begin + size].astype(np.float64)
-        norms = np.sqrt((wide * wide).sum(axis=1, keepdims=True))
+        norms = euclidean_norms(wide)[:, None]
         made[begin : begin + size] = wide / np.where(norms > 0, norms, 1.0)
     return made
 
@@ -217,14 +236,7 @@ class _Best:
 
 def _slack(queries: NDArray[np.float32], largest_norm: float) -> NDArray[np.float64]:
     """Largest error of a float32 product, for each query."""
-    wide = queries.astype(np.float64)
-    norms = np.sqrt((wide * wide).sum(axis=1))
-    too_large = norms * largest_norm > np.finfo(np.float32).max
-    if too_large.any():
-        raise VectorError(
-            f"query {int(np.argmax(too_large))}: its scores could exceed float32; scale the "
-            "vectors down"
-        )
+    norms = euclidean_norms(queries)
     terms = (queries.shape[1] + 2) * _UNIT
     slack: NDArray[np.float64] = terms / (1 - terms) * 1.001 * norms * largest_norm + (
         queries.shape[1] * _TINY * (1 + norms + largest_norm)
