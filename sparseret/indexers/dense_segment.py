@@ -24,9 +24,9 @@ from sparseret.indexers.dense_exact import (
     DenseHits,
     Vectors,
     as_rows,
-    check_scores,
     euclidean_norms,
     normalised,
+    product_errors,
     rank_rows,
     scan,
 )
@@ -120,7 +120,7 @@ class DenseSegment:
         rows = as_rows(queries, self.dim, "queries")
         if self.settings.metric == "cosine":
             rows = normalised(rows)
-        check_scores(rows, self.file.largest_norm)
+        errors = product_errors(rows, self.file.largest_norm)
         mask = self._mask(allowed)
         within = self._within(inside)
         hits = [_NO_HITS] * len(rows)
@@ -135,8 +135,8 @@ class DenseSegment:
             )
         left = [q for q, some in zip(asked.tolist(), candidates, strict=True) if some is None]
         found = scan(
-            self.vectors, rows[left], k, allowed=mask, inside=within,
-            largest_norm=self.file.largest_norm, threads=threads,
+            self.vectors, rows[left], k, errors=errors[left], inside=within, allowed=mask,
+            threads=threads,
         )  # fmt: skip
         for q, best in zip(left, found, strict=True):
             hits[q] = best
