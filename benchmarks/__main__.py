@@ -41,7 +41,7 @@ _ONE_THREAD = (
     "RAYON_NUM_THREADS",
 )
 _COMPARED_ON_ONE_THREAD = ("run", "ranges", "limits", "encoding", "head", "projection", "sdr",
-                           "top-k")  # fmt: skip
+                           "top-k", "windows")  # fmt: skip
 
 
 def main() -> None:

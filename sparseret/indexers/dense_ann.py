@@ -45,7 +45,11 @@ _REFINED = 10
 """Candidates of product-quantised codes that are scored exactly, for each result."""
 _SPARE = 8
 """Candidates of a graph beyond k: its scores are rounded otherwise."""
-_GRAPH_COST = 0.8
+_NARROWER = 0.65
+"""How the nodes of a graph that must be explored for the same recall grow as fewer rows are
+allowed: by the share of those, to this power. Measured on 50,000 vectors: a recall of 0.95 took 32
+nodes among all, 160 among a 16th and 400 among a 64th of them."""
+_GRAPH_COST = 1.0
 _CODE_COST = 0.35
 _SKIP_COST = 0.05
 """What faiss does, in rows that an exact search would read in that time: for each of ``effort * m``
@@ -265,12 +269,12 @@ class ApproximateIndex:
         self, query: NDArray[np.float32], k: int, effort: int, n: int, count: int, selector: Any
     ) -> NDArray[np.int64] | None:
         wanted = min(max(k + _SPARE, effort if selector else 0), count)
-        nodes = math.ceil(max(effort, k) * n / count)
+        nodes = math.ceil(max(effort, k) * (n / count) ** _NARROWER)
         while nodes * self._m * _GRAPH_COST < count:
             params = self._faiss.SearchParametersHNSW(efSearch=nodes, sel=selector)
             rows = self._rows(query, wanted, params)
             if len(rows) >= wanted or not selector:
-                return rows
+                return rows[: k + _SPARE]  # best first
             nodes *= 2
         return None
 
