@@ -97,7 +97,6 @@ def test_exact_search_is_the_plain_meaning(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, metric: Any, precision: Any
 ) -> None:
     monkeypatch.setattr(dense_exact, "_BLOCK_ROWS", 64)
-    monkeypatch.setattr(dense_exact, "_CONVERTED_VALUES", 700)
     monkeypatch.setattr(dense_exact, "_BLOCK_SCORES", 300)
     monkeypatch.setattr(dense_exact, "_WORTH_A_THREAD", 1)
     monkeypatch.setattr(dense_exact, "_QUERIES", 3)

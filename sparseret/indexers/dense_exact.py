@@ -4,11 +4,11 @@ The score of a stored vector ``v`` for a query ``q`` is the inner product of the
 float16) values, summed in float64 and rounded to float32 (:func:`exact_scores`). It depends on
 nothing but the two vectors. Better is a larger score, then a smaller row.
 
-The scan multiplies in float32, block by block, in whatever order the linear algebra behind NumPy
-sums. By the classical bound (Higham, "Accuracy and Stability of Numerical Algorithms", section
-3.1), any such sum differs from the exact one by at most ``d u / (1 - d u) * |q| |v|``, u = 2^-24.
-So a row whose float32 product lies more than twice that below the k-th largest one is not among the
-best k; the others, few more than k, are scored exactly.
+The scan multiplies in float32, block by block: by a kernel of ours or, for batches of float32, in
+whatever order the linear algebra behind NumPy sums. By the classical bound (Higham, "Accuracy and
+Stability of Numerical Algorithms", section 3.1), any such sum differs from the exact one by at most
+``d u / (1 - d u) * |q| |v|``, u = 2^-24. So a row whose float32 product lies more than twice that
+below the k-th largest one is not among the best k; the others, few more than k, are scored exactly.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from sparseret import kernels
 from sparseret.errors import VectorError
 
 __all__ = [
@@ -42,8 +43,8 @@ _MOST = float(np.finfo(np.float32).max)
 _BLOCK_ROWS = 2**15
 _BLOCK_SCORES = 2**20
 """Products that a block of queries and rows makes at most, but for a single query."""
-_CONVERTED_VALUES = 2**19
-"""float16 values that are made float32 at a time: what fits a cache."""
+_BATCH = 12
+"""Queries from which BLAS, which uses each value of a row more than once, is the faster."""
 _QUERIES = 256
 _SCORED_VALUES = 2**20
 """Of float64 rows that are held at a time."""
@@ -264,8 +265,6 @@ def _scan_part(
 ) -> list[_Best]:
     best = [_Best(k, error) for error in errors.tolist()]
     size = max(64, min(_BLOCK_ROWS, _BLOCK_SCORES // len(queries)))
-    if vectors.dtype != np.float32:
-        size = max(64, min(size, _CONVERTED_VALUES // vectors.shape[1]))
     for begin in range(inside.start, inside.stop, size):
         end = min(begin + size, inside.stop)
         if allowed is None:
@@ -290,8 +289,10 @@ def _add_block(
     mask: NDArray[np.bool_] | None = None,
 ) -> None:
     """Multiply the rows from ``begin`` on, or those of ``rows``, or those of a mask."""
-    wide = block.astype(np.float32, copy=False)
-    products = (wide @ queries[0])[None] if len(queries) == 1 else queries @ wide.T
+    if block.dtype == np.float32 and len(queries) >= _BATCH:
+        products: NDArray[np.float32] = queries @ block.T
+    else:
+        products = kernels.dense_products(block, queries)
     for one, scores in zip(best, products, strict=True):
         places = np.flatnonzero(scores >= one.floor)
         if mask is not None:

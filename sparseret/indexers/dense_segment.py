@@ -105,8 +105,8 @@ class DenseSegment:
                 (efSearch), for ``ivf-pq``, how many lists it reads (nprobe). Under a filter it does
                 more, in proportion. A flat segment is always searched exactly, and so is any where
                 that costs less: within narrow ranges, and among few allowed rows.
-            threads: the work is spread over this many threads. BLAS, behind NumPy, may use
-                threads of its own, which its environment variables set.
+            threads: the work is spread over this many threads. For batches of queries, BLAS
+                behind NumPy may use threads of its own, which its environment variables set.
 
         Raises:
             ConfigurationError: k, allowed, inside, effort or threads that cannot be.
