@@ -101,6 +101,7 @@ def test_exact_search_is_the_plain_meaning(
     monkeypatch.setattr(dense_exact, "_WORTH_A_THREAD", 1)
     monkeypatch.setattr(dense_exact, "_QUERIES", 3)
     monkeypatch.setattr(dense_exact, "_MARGIN", 5)
+    monkeypatch.setattr(dense_exact, "_BATCH", 1 if metric == "ip" else 12)  # BLAS, or the kernel
     rng = np.random.default_rng(5)
     n, dim = 110, 7
     for name, vectors in adversarial(rng, n, dim).items():
