@@ -214,6 +214,8 @@ def test_what_cannot_be_is_refused(tmp_path: Path) -> None:
     with pytest.raises(VectorError, match="float16"):
         half = DenseSettings(metric="ip", precision="float16")
         write_dense_segment(refused, numbers, vectors * 1e6, half)
+    with pytest.raises(ConfigurationError, match="divide"):
+        write_dense_segment(refused, numbers, vectors, DenseSettings("ivf-pq", code_bytes=3))
     with pytest.raises(ConfigurationError, match="ascend"):
         write_dense_segment(refused, numbers[::-1], vectors, DenseSettings())
     assert not refused.exists()
@@ -322,6 +324,8 @@ def test_a_merge_is_a_rebuild(tmp_path: Path, settings: DenseSettings) -> None:
         merge_dense([(parts[0], None)], tmp_path / "x", DenseSettings(metric="ip"))
     with pytest.raises(ConfigurationError, match="dimension"):
         merge_dense([], tmp_path / "x", settings)
+    with pytest.raises(ConfigurationError, match="mask"):
+        merge_dense([(parts[0], masks[2])], tmp_path / "x", settings)
 
 
 @pytest.fixture(scope="module")
@@ -435,6 +439,9 @@ def test_small_segments_are_flat_and_need_no_faiss(
     with pytest.raises(MissingExtraError, match=r"sparseret\[hybrid\]"):
         made(tmp_path / "x", documents, DenseSettings("hnsw"))
     assert not (tmp_path / "x").exists()
+    with pytest.raises(MissingExtraError):
+        dense_ann.require_faiss(DenseSettings("ivf-pq"))
+    dense_ann.require_faiss(DenseSettings())
 
 
 @pytest.mark.usefixtures("small_structures")

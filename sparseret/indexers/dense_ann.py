@@ -29,7 +29,7 @@ from sparseret.indexers.dense_exact import Vectors, unpack
 from sparseret.indexers.dense_file import DenseFile
 from sparseret.indexers.dense_settings import DenseKind, DenseSettings
 
-__all__ = ["ApproximateIndex", "Builder", "built_kind"]
+__all__ = ["ApproximateIndex", "Builder", "built_kind", "require_faiss"]
 
 _LEAST = {"flat": 0, "hnsw": 2_000, "ivf-pq": 10_000}
 """Vectors below which a segment is flat. 256 centroids need 39 vectors each, as faiss has it."""
@@ -63,6 +63,12 @@ def built_kind(settings: DenseSettings, n: int) -> DenseKind:
     quantisation needs to be trained.
     """
     return settings.kind if n >= _LEAST[settings.kind] else "flat"
+
+
+def require_faiss(settings: DenseSettings) -> None:
+    """Check, before the first segment, that large ones can be built. Raises MissingExtraError."""
+    if settings.kind != "flat":
+        _import_faiss()
 
 
 class Builder:

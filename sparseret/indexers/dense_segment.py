@@ -285,7 +285,8 @@ def merge_dense(
         As :func:`write_dense_segment`.
 
     Raises:
-        ConfigurationError: parts of different dimensions, or of another metric.
+        ConfigurationError: parts of different dimensions, or of another metric; a mask that does not
+            fit its part.
         MissingExtraError: the settings need faiss.
         StorageError: as :func:`write_dense_segment`.
     """
@@ -296,6 +297,12 @@ def merge_dense(
             f"dimensions {sorted(dims)} and "
             f"{sorted({segment.settings.metric for segment, _ in parts})}"
         )
+    for segment, live in parts:
+        if live is not None and (live.dtype != bool or live.shape != (segment.n_docs,)):
+            raise ConfigurationError(
+                f"a mask of {segment.n_docs} documents must be bool of shape ({segment.n_docs},), "
+                f"got {live.dtype} of shape {live.shape}"
+            )
     dim = dims.pop()
     numbers = [s.numbers if live is None else s.numbers[live] for s, live in parts]
 
@@ -326,6 +333,8 @@ def _write(path: Path, rows: _Rows, settings: DenseSettings, threads: int) -> tu
     numbers = np.ascontiguousarray(rows.numbers, np.int64)
     if not (np.diff(numbers) > 0).all():
         raise ConfigurationError("document numbers must ascend")
+    if settings.kind == "ivf-pq":
+        settings.codes_for(rows.dim)  # complains now, not when a segment is large enough
     built = built_kind(settings, len(numbers))
     builder = None if built == "flat" else Builder(settings, len(numbers), rows.dim, threads)
     zeros: list[NDArray[np.int64]] = [np.empty(0, np.int64)]
