@@ -13,6 +13,10 @@ COMMANDS = {
         "benchmarks.ranges.run",
         "search among consecutive documents, and filters afterwards",
     ),
+    "windows": (
+        "benchmarks.windows.run",
+        "nearest of consecutive dense vectors at equal recall, with faiss",
+    ),
     "scale": ("benchmarks.scale.run", "building and searching as the corpus grows"),
     "limits": ("benchmarks.limits.run", "how far a query is from what the machine can do"),
     "encoding": ("benchmarks.encoding.run", "texts to SPLADE vectors: speed and memory"),
@@ -38,7 +42,7 @@ _ONE_THREAD = (
     "RAYON_NUM_THREADS",
 )
 _COMPARED_ON_ONE_THREAD = ("run", "ranges", "limits", "encoding", "head", "projection", "sdr",
-                           "top-k")  # fmt: skip
+                           "top-k", "windows")  # fmt: skip
 
 
 def main() -> None:

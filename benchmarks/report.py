@@ -50,6 +50,8 @@ from benchmarks.vectors.records import VectorReport
 from benchmarks.vectors.tables import markdown as vectors_markdown
 from benchmarks.vocabulary_head import HeadReport
 from benchmarks.vocabulary_head import markdown as head_markdown
+from benchmarks.windows.records import DenseWindowsReport
+from benchmarks.windows.tables import markdown as windows_markdown
 
 __all__ = ["main"]
 
@@ -60,6 +62,7 @@ _COMMANDS = {
     **{f"recall-{c}": f"recall --corpus {c}" for c in _CORPORA},
     **{f"ranges-{c}": f"ranges --corpus {c}" for c in _CORPORA},
     **{f"limits-{c}": f"limits --corpus {c}" for c in _CORPORA},
+    "windows": "windows",
     "scale": "scale",
     "presets": "presets",
     "encoding": "encoding --texts ../shared/data/scifact",
@@ -99,6 +102,7 @@ _OF_CORPUS = (
     _Kind(LimitReport, limits_markdown, None, lambda _: []),
 )  # fmt: skip
 _OTHERS = (
+    ("Dense windows", _Kind(DenseWindowsReport, windows_markdown, None, lambda _: [])),
     ("Growth", _Kind(ScaleReport, scale_markdown, plot_scale, lambda _: [""])),
     ("Rounding and pruning", _Kind(PresetReport, presets_markdown, None, lambda _: [])),
     ("Encoding", _Kind(EncodingReport, encoding_markdown, None, lambda _: [])),

@@ -383,3 +383,27 @@ def test_a_small_run_on_binary_codes(
     calls = {"one": sdr._own(index, queries, 5), "other": lambda _: np.zeros(5, np.int64)}
     with pytest.raises(ValueError, match="other finds other overlaps than one"):
         sdr._compared(calls, "random", rows, 1)
+
+
+def test_windows_of_dense_vectors_are_compared_at_equal_recall(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("faiss", reason="needs faiss-cpu (extra hybrid)")
+    from benchmarks.result_files import read_results
+    from benchmarks.windows import run
+    from benchmarks.windows.tables import markdown
+
+    arguments = ["--documents", "2000", "--smallest", "4", "--queries", "10", "--rounds", "1"]
+    arguments += ["--m", "8", "--ef-construction", "20", "--folder", str(tmp_path / "segments")]
+    run.main([*arguments, "--out", str(tmp_path)])
+    (result,) = read_results([tmp_path / "windows.json"])
+    sizes = result.record.dense_windows
+    assert [size.documents for size in sizes] == [125, 250, 500, 1000, 2000]
+    for size in sizes:
+        recalls = {times.method: times.recall for times in size.times}
+        assert recalls["sparseret, exact"] == 1.0
+        assert recalls["faiss, flat"] > 0.98  # sums are rounded otherwise
+        assert min(recalls.values()) >= 0.95
+    assert "| 2^-4 | 125 |" in markdown(result.record)
+    run.main([*arguments, "--out", str(tmp_path)])  # by the segment that is there
+    capsys.readouterr()

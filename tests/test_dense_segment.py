@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,11 @@ from sparseret.errors import (
     ConfigurationError,
     CorruptIndexError,
     IncompatibleIndexError,
+    MissingExtraError,
     StorageError,
     VectorError,
 )
-from sparseret.indexers import dense_exact, dense_file
+from sparseret.indexers import dense_ann, dense_exact, dense_file
 from sparseret.indexers.dense_segment import (
     DenseSegment,
     merge_dense,
@@ -95,11 +97,11 @@ def test_exact_search_is_the_plain_meaning(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, metric: Any, precision: Any
 ) -> None:
     monkeypatch.setattr(dense_exact, "_BLOCK_ROWS", 64)
-    monkeypatch.setattr(dense_exact, "_CONVERTED_VALUES", 700)
     monkeypatch.setattr(dense_exact, "_BLOCK_SCORES", 300)
     monkeypatch.setattr(dense_exact, "_WORTH_A_THREAD", 1)
     monkeypatch.setattr(dense_exact, "_QUERIES", 3)
     monkeypatch.setattr(dense_exact, "_MARGIN", 5)
+    monkeypatch.setattr(dense_exact, "_BATCH", 1 if metric == "ip" else 12)  # BLAS, or the kernel
     rng = np.random.default_rng(5)
     n, dim = 110, 7
     for name, vectors in adversarial(rng, n, dim).items():
@@ -212,6 +214,8 @@ def test_what_cannot_be_is_refused(tmp_path: Path) -> None:
     with pytest.raises(VectorError, match="float16"):
         half = DenseSettings(metric="ip", precision="float16")
         write_dense_segment(refused, numbers, vectors * 1e6, half)
+    with pytest.raises(ConfigurationError, match="divide"):
+        write_dense_segment(refused, numbers, vectors, DenseSettings("ivf-pq", code_bytes=3))
     with pytest.raises(ConfigurationError, match="ascend"):
         write_dense_segment(refused, numbers[::-1], vectors, DenseSettings())
     assert not refused.exists()
@@ -320,3 +324,165 @@ def test_a_merge_is_a_rebuild(tmp_path: Path, settings: DenseSettings) -> None:
         merge_dense([(parts[0], None)], tmp_path / "x", DenseSettings(metric="ip"))
     with pytest.raises(ConfigurationError, match="dimension"):
         merge_dense([], tmp_path / "x", settings)
+    with pytest.raises(ConfigurationError, match="mask"):
+        merge_dense([(parts[0], masks[2])], tmp_path / "x", settings)
+
+
+@pytest.fixture(scope="module")
+def minilm() -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    with np.load(FILE) as arrays:
+        return arrays["documents"].astype(np.float32), arrays["queries"].astype(np.float32)
+
+
+@pytest.fixture
+def small_structures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Graphs and lists of few vectors, which are walked even where that costs more."""
+    pytest.importorskip("faiss", reason="needs faiss-cpu (extra hybrid)")
+    monkeypatch.setattr(dense_ann, "_LEAST", {"flat": 0, "hnsw": 10, "ivf-pq": 10})
+    for name in ("_GRAPH_COST", "_CODE_COST", "_SKIP_COST"):
+        monkeypatch.setattr(dense_ann, name, 0.0)
+
+
+STRUCTURES = [
+    DenseSettings("hnsw"),
+    DenseSettings("hnsw", "ip", "float16", m=16),
+    DenseSettings("ivf-pq", n_lists=20, code_bytes=48),
+]
+
+
+def recall(found: Any, exact: Any) -> float:
+    pairs = zip(found, exact, strict=True)
+    return float(np.mean([np.isin(e.rows, f.rows).mean() for f, e in pairs if len(e.rows)]))
+
+
+def names(settings: DenseSettings) -> str:
+    return f"{settings.kind}-{settings.precision}"
+
+
+@pytest.mark.usefixtures("small_structures")
+@pytest.mark.parametrize("settings", STRUCTURES, ids=names)
+def test_approximate_search_of_real_vectors(
+    tmp_path: Path, minilm: Any, settings: DenseSettings
+) -> None:
+    documents, queries = minilm
+    documents = documents.copy()
+    documents[100] = 0
+    segment = made(tmp_path / "s", documents, settings)
+    assert segment.built == settings.kind
+    little, much = (1, 64) if settings.kind == "hnsw" else (1, 12)
+    exact = segment.search(queries, 10)
+    found = segment.search(queries, 10, effort=much)
+    assert recall(found, exact) > 0.985
+    assert recall(segment.search(queries, 10, effort=little), exact) < recall(found, exact)
+    for query, hits in zip(queries[:5], found, strict=False):
+        assert 100 not in hits.rows
+        every = dict(plain(segment, query, len(documents)))
+        assert [every[row] for row in hits.rows.tolist()] == hits.scores.tolist()
+        assert np.array_equal(np.lexsort((hits.rows, -hits.scores)), np.arange(10))
+    threads = segment.search(queries, 10, effort=much, threads=2)
+    alone = [segment.search(query[None], 10, effort=much)[0] for query in queries]
+    for other in (threads, alone):
+        assert [h.rows.tolist() for h in other] == [h.rows.tolist() for h in found]
+        assert [h.scores.tolist() for h in other] == [h.scores.tolist() for h in found]
+    possible = int(documents.any(axis=1).sum())  # two texts are empty
+    assert possible < len(documents) - 1
+    assert len(segment.search(queries[:1], 5000, effort=much)[0].rows) == possible
+    assert len(segment.search(np.zeros((1, 384)), 10, effort=much)[0].rows) == 0
+    assert verify_dense_segment(segment) == []
+
+
+@pytest.mark.usefixtures("small_structures")
+@pytest.mark.parametrize("settings", STRUCTURES, ids=names)
+def test_filters_of_approximate_search(
+    tmp_path: Path, minilm: Any, settings: DenseSettings
+) -> None:
+    documents, queries = minilm
+    segment = made(tmp_path / "s", documents, settings)
+    n = len(documents)
+    rng = np.random.default_rng(1)
+    much = 64 if settings.kind == "hnsw" else 12
+    for inside in (None, range(200, 900), range(1300, 1400), range(700, 712)):
+        for mask in (None, rng.random(n) < 0.5, rng.random(n) < 0.05, np.zeros(n, bool)):
+            bits = None if mask is None else packed(mask)
+            options: Any = {"allowed": bits, "inside": inside}
+            exact = segment.search(queries[:30], 10, **options)
+            found = segment.search(queries[:30], 10, effort=much, **options)
+            for hits, wanted in zip(found, exact, strict=True):
+                assert len(hits.rows) == len(wanted.rows)
+                assert mask is None or mask[hits.rows].all()
+                assert inside is None or all(row in inside for row in hits.rows.tolist())
+            assert not len(exact[0].rows) or recall(found, exact) > 0.97
+
+
+def test_narrow_windows_are_searched_exactly(tmp_path: Path, monkeypatch: Any, minilm: Any) -> None:
+    pytest.importorskip("faiss", reason="needs faiss-cpu (extra hybrid)")
+    monkeypatch.setattr(dense_ann, "_LEAST", {"flat": 0, "hnsw": 10, "ivf-pq": 10})
+    documents, queries = minilm
+    segment = made(tmp_path / "s", documents, DenseSettings("hnsw"))
+    exact = segment.search(queries, 10, inside=range(300, 500))
+    found = segment.search(queries, 10, inside=range(300, 500), effort=1)
+    assert [h.rows.tolist() for h in found] == [h.rows.tolist() for h in exact]
+
+
+def test_small_segments_are_flat_and_need_no_faiss(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, minilm: Any
+) -> None:
+    documents, queries = minilm
+    monkeypatch.setitem(sys.modules, "faiss", None)  # importing it fails
+    for settings in STRUCTURES:
+        segment = made(tmp_path / names(settings), documents[:500], settings)
+        assert segment.built == "flat"
+        exact = segment.search(queries[:5], 10)
+        found = segment.search(queries[:5], 10, effort=3)
+        assert [h.rows.tolist() for h in found] == [h.rows.tolist() for h in exact]
+    monkeypatch.setattr(dense_ann, "_LEAST", {"flat": 0, "hnsw": 10, "ivf-pq": 10})
+    with pytest.raises(MissingExtraError, match=r"sparseret\[hybrid\]"):
+        made(tmp_path / "x", documents, DenseSettings("hnsw"))
+    assert not (tmp_path / "x").exists()
+    with pytest.raises(MissingExtraError):
+        dense_ann.require_faiss(DenseSettings("ivf-pq"))
+    dense_ann.require_faiss(DenseSettings())
+
+
+@pytest.mark.usefixtures("small_structures")
+@pytest.mark.parametrize("settings", STRUCTURES, ids=names)
+def test_a_merge_of_structures_is_a_rebuild(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, minilm: Any, settings: DenseSettings
+) -> None:
+    monkeypatch.setattr(dense_ann, "_ADDED", 128)
+    documents = minilm[0]
+    live = np.random.default_rng(2).random(700) < 0.8
+    parts = [made(tmp_path / "a", documents[:300], settings)]
+    parts.append(made(tmp_path / "b", documents[300:700], settings, 900))
+    masks = [live[:300], live[300:]]
+    told = merge_dense(list(zip(parts, masks, strict=True)), tmp_path / "merged", settings)
+    numbers = np.arange(0, 2100, 3)[live]
+    vectors = documents[:700][live]
+    assert write_dense_segment(tmp_path / "again", numbers, vectors, settings) == told
+    assert (tmp_path / "merged").read_bytes() == (tmp_path / "again").read_bytes()
+
+
+@pytest.mark.usefixtures("small_structures")
+@pytest.mark.parametrize("kind", ["hnsw", "ivf-pq"])
+def test_damaged_structures_are_found_before_faiss_reads_them(tmp_path: Path, kind: Any) -> None:
+    rng = np.random.default_rng(3)
+    vectors = rng.standard_normal((400, 8)).astype(np.float32)
+    settings = DenseSettings(kind, m=4, n_lists=4, code_bytes=2)
+    path = tmp_path / "s"
+    size, crc = write_dense_segment(path, np.arange(400), vectors, settings)
+    damage(path, size, crc, 997)
+    segment = read_dense_segment(path, size=size, header_crc=crc)
+    sound = path.read_bytes()
+    begin = sound.index(segment.file.structure.tobytes())
+    path.write_bytes(sound[:begin] + b"\xff" * 50 + sound[begin + 50 :])
+    segment = read_dense_segment(path, size=size, header_crc=crc)
+    with pytest.raises(CorruptIndexError, match="structure"):
+        segment.search(vectors[:2], 3, effort=8)
+    # Damaged vectors are found by verification alone, but harm no search.
+    values = np.frombuffer(sound, np.float32, 400 * 8, size - 400 * 8 * 4).copy()
+    values[rng.random(len(values)) < 0.2] = np.nan
+    path.write_bytes(sound[: -values.nbytes] + values.tobytes())
+    segment = read_dense_segment(path, size=size, header_crc=crc)
+    assert len(segment.search(vectors, 3, effort=8)) == 400
+    assert len(segment.search(vectors, 3)) == 400
+    assert verify_dense_segment(segment) != []

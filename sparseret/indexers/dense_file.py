@@ -200,7 +200,7 @@ def read_dense_file(path: Path, *, size: int, header_crc: int) -> DenseFile:
         if arrays["vectors"].ndim != 2 or len(arrays["vectors"]) != n:
             raise ValueError("the vectors do not fit the documents")
         zeros = arrays["zeros"]
-        if len(zeros) and not 0 <= zeros[0] <= zeros[-1] < n:
+        if len(zeros) and not 0 <= zeros.min() <= zeros.max() < n:
             raise ValueError("rows of zero vectors are out of range")
         checksums = json.loads(metadata["crc32"])
         if checksums.keys() != arrays.keys():

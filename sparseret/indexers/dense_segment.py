@@ -9,6 +9,7 @@ zeros has no hits.
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -18,7 +19,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparseret.errors import ConfigurationError, VectorError
-from sparseret.indexers.dense_exact import DenseHits, Vectors, as_rows, normalised, scan
+from sparseret.indexers.dense_ann import ApproximateIndex, Builder, built_kind
+from sparseret.indexers.dense_exact import (
+    DenseHits,
+    Vectors,
+    as_rows,
+    euclidean_norms,
+    normalised,
+    product_errors,
+    rank_rows,
+    scan,
+)
 from sparseret.indexers.dense_file import (
     DenseFile,
     DenseFileWriter,
@@ -98,13 +109,19 @@ class DenseSegment:
             allowed: a bit for each row, packed from the lowest, shape (ceil(n_docs / 64),); None
                 for all.
             inside: consecutive rows, outside of which there is no hit; None for all.
-            effort: None for an exact search, which reads every row inside.
-            threads: the work is spread over this many threads. BLAS, behind NumPy, may use
-                threads of its own, which its environment variables set.
+            effort: None for an exact search, which reads every row inside. Otherwise how much an
+                approximate search does: for ``hnsw``, how many nodes of the graph it explores
+                (efSearch), for ``ivf-pq``, how many lists it reads (nprobe). Under a filter it does
+                more, in proportion. A flat segment is always searched exactly, and so is any where
+                that costs less: within narrow ranges, and among few allowed rows.
+            threads: the work is spread over this many threads. For batches of queries, BLAS
+                behind NumPy may use threads of its own, which its environment variables set.
 
         Raises:
             ConfigurationError: k, allowed, inside, effort or threads that cannot be.
             VectorError: queries of another width, not finite, or with scores beyond float32.
+            CorruptIndexError: an approximate search found the structure altered.
+            MissingExtraError: an approximate search needs faiss.
         """
         for name, value in (("k", k), ("threads", threads), ("effort", effort)):
             if not (name == "effort" and value is None):
@@ -112,18 +129,29 @@ class DenseSegment:
         rows = as_rows(queries, self.dim, "queries")
         if self.settings.metric == "cosine":
             rows = normalised(rows)
+        errors = product_errors(rows, self.file.largest_norm)
         mask = self._mask(allowed)
         within = self._within(inside)
         hits = [_NO_HITS] * len(rows)
         asked = np.flatnonzero(rows.any(axis=1))
         if not len(asked) or not within:
             return hits
+        k = min(k, self.n_docs)
+        candidates: list[NDArray[np.int64] | None] = [None] * len(asked)
+        if effort is not None and self.built != "flat":
+            candidates = self._approximate.search(
+                rows[asked], k, int(effort), inside=within, allowed=mask, threads=threads
+            )
+        left = [q for q, some in zip(asked.tolist(), candidates, strict=True) if some is None]
         found = scan(
-            self.vectors, rows[asked], min(k, self.n_docs), allowed=mask, inside=within,
-            largest_norm=self.file.largest_norm, threads=threads,
+            self.vectors, rows[left], k, errors=errors[left], inside=within, allowed=mask,
+            threads=threads,
         )  # fmt: skip
-        for q, best in zip(asked.tolist(), found, strict=True):
+        for q, best in zip(left, found, strict=True):
             hits[q] = best
+        for q, some in zip(asked.tolist(), candidates, strict=True):
+            if some is not None:
+                hits[q] = rank_rows(self.vectors, some, rows[q], k)
         return hits
 
     # --- details -------------------------------------------------------------------------------
@@ -150,6 +178,10 @@ class DenseSegment:
         return allowed & self._possible
 
     @cached_property
+    def _approximate(self) -> ApproximateIndex:
+        return ApproximateIndex(self.file)
+
+    @cached_property
     def _possible(self) -> NDArray[np.uint64] | None:
         """Rows that are not zero, as a bitmap; None where all are not."""
         if not len(self.file.zeros):
@@ -161,9 +193,18 @@ class DenseSegment:
 
 
 def write_dense_segment(
-    path: Path, numbers: NDArray[np.int64], vectors: Any, settings: DenseSettings
+    path: Path,
+    numbers: NDArray[np.int64],
+    vectors: Any,
+    settings: DenseSettings,
+    *,
+    threads: int = 1,
 ) -> tuple[int, int]:
     """Write and fsync a new file; returns its size in bytes and the CRC-32 of its header.
+
+    A segment of fewer than 2,000 vectors (``hnsw``) or 10,000 (``ivf-pq``) is flat whatever the
+    settings: comparing all of them is as fast, and quantisers need as many to be trained. While a
+    graph or lists are built, a float32 copy of all vectors is held in memory.
 
     Args:
         path: must not exist.
@@ -171,11 +212,14 @@ def write_dense_segment(
         vectors: shape (n, dim), finite in float32; read twice, block by block, so that they may be
             memory-mapped.
         settings: of the index.
+        threads: that build a graph. With one, the same input gives the same file; with more, a
+            graph as good, but another one each time.
 
     Raises:
         VectorError: another shape, or values that are not finite or that the precision cannot hold.
         ConfigurationError: document numbers that do not ascend, or settings that do not go with
             the dimension.
+        MissingExtraError: the settings need faiss.
         StorageError: the file exists, the disk is full, or the system refuses otherwise; no
             partial file is left.
     """
@@ -191,7 +235,7 @@ def write_dense_segment(
                 rows = normalised(rows)
             yield _rounded(rows, settings, begin)
 
-    return _write(path, _Rows(numbers, dim, blocks), settings)
+    return _write(path, _Rows(numbers, dim, blocks), settings, threads)
 
 
 def read_dense_segment(path: Path, *, size: int, header_crc: int) -> DenseSegment:
@@ -221,7 +265,7 @@ def verify_dense_segment(segment: DenseSegment) -> list[str]:
         problems.append("document numbers do not ascend")
     zeros: list[NDArray[np.int64]] = [np.empty(0, np.int64)]
     for begin, end in _stretches(segment.n_docs, segment.dim):
-        norms = _norms(file.vectors[begin:end])
+        norms = euclidean_norms(file.vectors[begin:end])
         if not (norms <= file.largest_norm).all():
             problems.append(f"a vector from row {begin} on is not finite, or longer than any was")
         zeros.append(np.flatnonzero(norms == 0) + begin)
@@ -234,6 +278,8 @@ def merge_dense(
     parts: Sequence[tuple[DenseSegment, NDArray[np.bool_] | None]],
     path: Path,
     settings: DenseSettings,
+    *,
+    threads: int = 1,
 ) -> tuple[int, int]:
     """One segment of the live documents of several; what writing them at once would have given.
 
@@ -242,12 +288,15 @@ def merge_dense(
             a mask of its live documents, shape (n_docs,), or None where all are.
         path: must not exist.
         settings: of the index; the metric has to be that of the parts.
+        threads: as of :func:`write_dense_segment`.
 
     Returns:
         As :func:`write_dense_segment`.
 
     Raises:
-        ConfigurationError: parts of different dimensions, or of another metric.
+        ConfigurationError: parts of different dimensions, or of another metric; a mask that does not
+            fit its part.
+        MissingExtraError: the settings need faiss.
         StorageError: as :func:`write_dense_segment`.
     """
     dims = {segment.dim for segment, _ in parts}
@@ -257,6 +306,12 @@ def merge_dense(
             f"dimensions {sorted(dims)} and "
             f"{sorted({segment.settings.metric for segment, _ in parts})}"
         )
+    for segment, live in parts:
+        if live is not None and (live.dtype != bool or live.shape != (segment.n_docs,)):
+            raise ConfigurationError(
+                f"a mask of {segment.n_docs} documents must be bool of shape ({segment.n_docs},), "
+                f"got {live.dtype} of shape {live.shape}"
+            )
     dim = dims.pop()
     numbers = [s.numbers if live is None else s.numbers[live] for s, live in parts]
 
@@ -270,7 +325,7 @@ def merge_dense(
                 yield _rounded(rows.astype(np.float32, copy=False), settings, at)
                 at += len(rows)
 
-    return _write(path, _Rows(np.concatenate(numbers), dim, blocks), settings)
+    return _write(path, _Rows(np.concatenate(numbers), dim, blocks), settings, threads)
 
 
 class _Rows(NamedTuple):
@@ -282,26 +337,38 @@ class _Rows(NamedTuple):
     """Vectors as they are stored."""
 
 
-def _write(path: Path, rows: _Rows, settings: DenseSettings) -> tuple[int, int]:
+def _write(path: Path, rows: _Rows, settings: DenseSettings, threads: int) -> tuple[int, int]:
+    _check_count("threads", threads)
     numbers = np.ascontiguousarray(rows.numbers, np.int64)
     if not (np.diff(numbers) > 0).all():
         raise ConfigurationError("document numbers must ascend")
+    if settings.kind == "ivf-pq":
+        settings.codes_for(rows.dim)  # complains now, not when a segment is large enough
+    built = built_kind(settings, len(numbers))
+    builder = None if built == "flat" else Builder(settings, len(numbers), rows.dim, threads)
     zeros: list[NDArray[np.int64]] = [np.empty(0, np.int64)]
-    largest, begin = 0.0, 0
+    largest, begin, crc = 0.0, 0, 0
     for block in rows.blocks():
-        norms = _norms(block)
+        norms = euclidean_norms(block)
         zeros.append(np.flatnonzero(norms == 0) + begin)
         largest = max(largest, float(norms.max(initial=0.0)))
         begin += len(block)
+        if builder:
+            builder.add(block)
+            crc = zlib.crc32(np.ascontiguousarray(block).data, crc)
     none = np.concatenate(zeros)
     integers, dtype = np.dtype(np.int64), np.dtype(settings.precision)
+    structure: list[bytes] = []
+    if builder:
+        structure = builder.finish((len(numbers) * rows.dim * dtype.itemsize, crc))
+    n_bytes = sum(map(len, structure))
     with DenseFileWriter(path) as file:
         file.write("numbers", integers, numbers.shape, [numbers])
         file.write("zeros", integers, none.shape, [none])
-        file.pad(0)
-        file.write("structure", np.dtype(np.uint8), (0,), [])
+        file.pad(n_bytes)
+        file.write("structure", np.dtype(np.uint8), (n_bytes,), structure)
         file.write("vectors", dtype, (len(numbers), rows.dim), rows.blocks())
-        return file.finish(settings, "flat", largest)
+        return file.finish(settings, built, largest)
 
 
 def _stretches(n: int, dim: int) -> Iterator[tuple[int, int]]:
@@ -322,12 +389,6 @@ def _rounded(rows: NDArray[np.float32], settings: DenseSettings, begin: int) -> 
             "vectors down, or use precision='float32'"
         )
     return made
-
-
-def _norms(rows: Vectors) -> NDArray[np.float64]:
-    wide = rows.astype(np.float64)
-    norms: NDArray[np.float64] = np.sqrt((wide * wide).sum(axis=1))
-    return norms
 
 
 def _check_count(name: str, value: object) -> None:

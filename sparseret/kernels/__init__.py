@@ -29,6 +29,7 @@ from sparseret.kernels.collection import (
     Work,
     search,
 )
+from sparseret.kernels.dense import dense_products
 from sparseret.kernels.random_projection import RandomMatrix, random_projection
 from sparseret.kernels.sdr import SdrBits, SdrLists, SdrRanking
 from sparseret.kernels.top_k import TopK, statistical_top_k, top_k
@@ -58,6 +59,7 @@ __all__ = [
     "VocabularyHead",
     "Work",
     "count_terms",
+    "dense_products",
     "invert",
     "is_canonical",
     "make_codebook",

@@ -324,6 +324,25 @@ def _above(pooled: list[NDArray[np.float32]], threshold: float) -> PooledRows:
     )
 
 
+def dense_products(
+    rows: NDArray[np.float32] | NDArray[np.float16], queries: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """What :func:`sparseret.kernels.dense_products` computes, shape (m, n).
+
+    Sixteen float32 sums: sum l adds the products of places l, l + 16, ... in that order; then l and
+    l + 8 are added, l and l + 4, l and l + 2, 0 and 1.
+    """
+    missing = ((0, 0), (0, -rows.shape[1] % 16))
+    wide = np.pad(rows.astype(np.float32), missing)
+    asked = np.pad(queries, missing)
+    sums = np.zeros((len(queries), len(rows), 16), np.float32)
+    for place in range(0, wide.shape[1], 16):
+        sums += asked[:, None, place : place + 16] * wide[None, :, place : place + 16]
+    for half in (8, 4, 2, 1):
+        sums = sums[:, :, :half] + sums[:, :, half : 2 * half]
+    return sums[:, :, 0]
+
+
 def top_k(rows: NDArray[np.float32], k: int) -> TopK:
     """The k largest values of each row, of equal ones the first; columns ascending."""
     order = np.argsort(-rows, axis=1, kind="stable")[:, :k]
