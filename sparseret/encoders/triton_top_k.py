@@ -1,11 +1,11 @@
 """The largest values of wide rows on a GPU, by radix selection.
 
 The bits of a float32 number, all inverted if it is negative and the sign bit alone if not, are an
-unsigned *key* in the order of the numbers. A program of the kernel has one row. Four passes find the
-k-th largest key, 8 bits at a time from the top [1]_: of the keys that share the bits found so far, a
-histogram of the next 8 tells which of its bins the k-th largest is in. A fifth pass, from the left,
-writes the columns of larger keys and of the first ones equal to it. Keys are integers, and so is
-everything counted: the result is the same in every run.
+unsigned *key* in the order of the numbers. A program of the kernel has one row. Four passes find
+the k-th largest key, 8 bits at a time from the top [1]_: of the keys that share the bits found so
+far, a histogram of the next 8 tells which of its bins the k-th largest is in. A fifth pass, from
+the left, writes the columns of larger keys and of the first ones equal to it. Keys are integers,
+and so is everything counted: the result is the same in every run.
 
 torch's ``topk`` finds the same values, but which of equal ones is not specified.
 
@@ -25,6 +25,8 @@ from sparseret.errors import ConfigurationError, VectorError
 if TYPE_CHECKING:
     import triton.language as tl
     from torch import Tensor
+
+    _keys: Any
 
 __all__ = ["largest_columns"]
 
@@ -66,7 +68,10 @@ def largest_columns(rows: Tensor, k: int) -> Tensor:
     refused = torch.empty(n, dtype=torch.int32, device=rows.device)
     if n:
         with torch.cuda.device_of(rows):  # triton launches on the current device
-            _kernel()[(n,)](rows.detach().contiguous(), columns, refused, width, k, block=_BLOCK)
+            _kernel()[(n,)](
+                rows.detach().contiguous(), columns, refused, width, k,
+                block=_BLOCK, enable_fp_fusion=True,
+            )  # fmt: skip
     if bool(refused.any()):
         bad = int(refused.argmax())
         raise VectorError(f"row {bad} holds values that are not numbers")
