@@ -3,17 +3,23 @@
 Only chosen latents have gradients, so nothing behind the choice is as wide as the dictionary: sums
 over chosen rows are torch's embedding_bag, and gradients of the encoder are products with a sparse
 matrix of the chosen entries.
+
+On a GPU the choice and the gradients of both matrices are kernels of Triton where it is installed
+(:mod:`sparseret.encoders.triton_top_k`, :mod:`sparseret.encoders.triton_sums`), which break ties as
+the processor does and add in the same order in every run.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sparseret.encoders import triton_sums, triton_top_k
 from sparseret.kernels import top_k
 
 if TYPE_CHECKING:
@@ -44,11 +50,11 @@ class Chosen(NamedTuple):
     """Rows of the matrix."""
 
     @property
-    def offsets(self) -> Tensor:
-        """First entry of each row, shape (n,)."""
+    def bounds(self) -> Tensor:
+        """The entries of row r are those from bounds[r] to bounds[r + 1], shape (n + 1,)."""
         import torch
 
-        return torch.searchsorted(self.rows, torch.arange(self.n, device=self.rows.device))
+        return torch.searchsorted(self.rows, torch.arange(self.n + 1, device=self.rows.device))
 
 
 def choose_by_token(scores: Tensor, k: int) -> Chosen:
@@ -56,7 +62,9 @@ def choose_by_token(scores: Tensor, k: int) -> Chosen:
     import torch
 
     n = len(scores)
-    if scores.device.type == "cpu":
+    if _fused(scores):
+        columns = triton_top_k.largest_columns(scores, k)
+    elif scores.device.type == "cpu":
         columns = torch.from_numpy(_largest(scores, k).astype(np.int64))
     else:
         columns = scores.topk(k, dim=1).indices.sort(dim=1).values
@@ -149,11 +157,9 @@ def _activations() -> Callable[..., Any]:
             of_inputs = None
             if ctx.needs_input_grad[1]:
                 of_inputs = _sum_rows(encoder, chosen, gradient)
-            by_latent = columns.argsort(stable=True)
-            turned = Chosen(columns[by_latent], rows[by_latent], len(encoder))
-            of_encoder = _sum_rows(inputs, turned, gradient[by_latent])
-            of_bias = torch.zeros(len(encoder), device=gradient.device, dtype=gradient.dtype)
-            of_bias.index_add_(0, columns, gradient)
+            turned, weights = _by_latent(chosen, gradient, len(encoder))
+            of_encoder = _add_rows(inputs, turned, weights)
+            of_bias = torch.segment_reduce(weights, "sum", offsets=turned.bounds)
             return None, of_inputs, of_encoder, of_bias, None, None, None
 
     apply: Callable[..., Any] = Activations.apply
@@ -162,7 +168,59 @@ def _activations() -> Callable[..., Any]:
 
 def decode(values: Tensor, dictionary: Tensor, chosen: Chosen) -> Tensor:
     """Sums of rows of the dictionary, weighted, shape (n, n_features); differentiable."""
+    if _fused(values):
+        made: Tensor = _fused_decode()(values, dictionary, *chosen)
+        return made
     return _sum_rows(dictionary, chosen, values)
+
+
+@cache
+def _fused_decode() -> Callable[..., Any]:
+    """The function above with gradients by kernels of Triton."""
+    import torch
+
+    class Decode(torch.autograd.Function):  # type: ignore[misc]
+        @staticmethod
+        def forward(ctx: Any, values: Tensor, dictionary: Tensor, rows: Tensor, columns: Tensor,
+                    n: int) -> Tensor:  # fmt: skip
+            ctx.save_for_backward(values, dictionary, rows, columns)
+            ctx.n = n
+            return _sum_rows(dictionary, Chosen(rows, columns, n), values)
+
+        @staticmethod
+        def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+            values, dictionary, rows, columns = ctx.saved_tensors
+            of_values = of_dictionary = None
+            if ctx.needs_input_grad[0]:
+                of_values = triton_sums.entry_products(gradient, dictionary, rows, columns)
+            if ctx.needs_input_grad[1]:
+                chosen = Chosen(rows, columns, ctx.n)
+                of_dictionary = _add_rows(gradient, *_by_latent(chosen, values, len(dictionary)))
+            return of_values, of_dictionary, None, None, None
+
+    apply: Callable[..., Any] = Decode.apply
+    return apply
+
+
+def _fused(values: Tensor) -> bool:
+    """Whether kernels of Triton take such values: float32 on a GPU."""
+    import torch
+
+    on_gpu = values.device.type == "cuda" and values.dtype == torch.float32
+    return on_gpu and find_spec("triton") is not None
+
+
+def _by_latent(chosen: Chosen, weights: Tensor, dim: int) -> tuple[Chosen, Tensor]:
+    """The entries of the transposed matrix, in a fixed order, and the weights in that order."""
+    order = chosen.columns.argsort(stable=True)
+    return Chosen(chosen.columns[order], chosen.rows[order], dim), weights[order]
+
+
+def _add_rows(table: Tensor, chosen: Chosen, weights: Tensor) -> Tensor:
+    """:func:`_sum_rows`, on a GPU by a kernel that takes long rows of ``chosen`` in parts."""
+    if _fused(weights):
+        return triton_sums.sum_rows(table, chosen.columns, chosen.bounds, weights)
+    return _sum_rows(table, chosen, weights)
 
 
 def _sum_rows(table: Tensor, chosen: Chosen, weights: Tensor) -> Tensor:
@@ -171,8 +229,9 @@ def _sum_rows(table: Tensor, chosen: Chosen, weights: Tensor) -> Tensor:
     if not len(chosen.rows):
         return table.new_zeros(chosen.n, table.shape[1]) + 0 * table.sum()
     return torch.nn.functional.embedding_bag(
-        chosen.columns, table, chosen.offsets, mode="sum", per_sample_weights=weights
-    )
+        chosen.columns, table, chosen.bounds, mode="sum", per_sample_weights=weights,
+        include_last_offset=True,
+    )  # fmt: skip
 
 
 def densify(values: Tensor, chosen: Chosen, dim: int) -> Tensor:
