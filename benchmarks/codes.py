@@ -32,7 +32,7 @@ from sparseret.eval.runs import RankedDocument
 from sparseret.readers import read_documents
 from sparseret.train.codes import short_texts
 
-__all__ = ["CodesReport", "main", "markdown"]
+__all__ = ["CodesReport", "Collection", "cached_vectors", "main", "markdown"]
 
 _MEASURE = "nDCG@10"
 _FEWEST_LATENTS = 768
@@ -81,17 +81,19 @@ class CodesReport:
     trained: list[TrainedCodes]
 
 
-class _Collection:
+class Collection:
+    """Documents and queries of a collection, and their vectors."""
+
     def __init__(self, source: str, dense: DenseText, *, short: bool) -> None:
         self.dataset: Dataset = load_dataset(source)
         self.name = Path(source).name
         found = [record.document for record in read_documents(self.dataset.corpus)]
         self.ids = [document.id for document in found]
-        self.documents = _cached(self.name, "documents", dense, [d.content for d in found])
+        self.documents = cached_vectors(self.name, "documents", dense, [d.content for d in found])
         queries = [query.text for query in self.dataset.queries]
-        self.queries = _cached(self.name, "queries", dense, queries)
+        self.queries = cached_vectors(self.name, "queries", dense, queries)
         parts = [text for document in found for text in short_texts(document)]
-        self.parts = _cached(self.name, "parts", dense, parts) if short else None
+        self.parts = cached_vectors(self.name, "parts", dense, parts) if short else None
 
     def rate(self, scores: NDArray[np.float32]) -> float:
         """nDCG@10 of a matrix queries × documents; scores of 0 are no hits."""
@@ -120,7 +122,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     root = find_folder(options.model)
     dense = load_dense(root)
-    collections = [_Collection(source, dense, short=options.short) for source in options.sets]
+    collections = [Collection(source, dense, short=options.short) for source in options.sets]
     codes: list[CodeQuality] = []
     trained: list[TrainedCodes] = []
     for c in collections:
@@ -140,7 +142,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _train(
-    c: _Collection, spec: str, k: int, options: argparse.Namespace
+    c: Collection, spec: str, k: int, options: argparse.Namespace
 ) -> tuple[SparseAutoencoder, TrainedCodes]:
     recipe, epochs = spec.split(":")
     say(f"training {recipe} on {c.name} with k={k}")
@@ -160,7 +162,7 @@ def _train(
     return codec, made
 
 
-def _cached(name: str, what: str, dense: DenseText, texts: list[str]) -> NDArray[np.float32]:
+def cached_vectors(name: str, what: str, dense: DenseText, texts: list[str]) -> NDArray[np.float32]:
     """Vectors, from the benchmark's data where they were made before."""
     digest = dense.identity[0]
     file = DATA / f"codes-{digest}-{name}-{what}.npy"
@@ -175,7 +177,7 @@ def _cached(name: str, what: str, dense: DenseText, texts: list[str]) -> NDArray
     return made
 
 
-def _dense_ways(c: _Collection, ks: Sequence[int]) -> list[CodeQuality]:
+def _dense_ways(c: Collection, ks: Sequence[int]) -> list[CodeQuality]:
     width = c.documents.shape[1]
     found = [
         CodeQuality(c.name, "dense", 0, width * _DENSE_BYTES, c.rate(c.queries @ c.documents.T))
@@ -191,7 +193,7 @@ def _dense_ways(c: _Collection, ks: Sequence[int]) -> list[CodeQuality]:
     return found
 
 
-def _code_ways(c: _Collection, codec: SparseAutoencoder, recipe: str, k: int) -> list[CodeQuality]:
+def _code_ways(c: Collection, codec: SparseAutoencoder, recipe: str, k: int) -> list[CodeQuality]:
     codes = codec.transform(c.documents)
     codes.data[:] = codes.data.astype(np.float16)
     asked = {
