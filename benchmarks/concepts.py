@@ -74,7 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     ]
     print("\n".join(table(head, rows)))
     if options.subjects:
-        print("\n".join(["", *_classify(collections, named, dense, options.subjects)]))
+        print("\n".join(["", *_classify(collections, named, dense, options.subjects, options.k)]))
 
 
 def _names(source: str, options: argparse.Namespace) -> list[str]:
@@ -126,6 +126,7 @@ def _classify(
     named: Sequence[Sequence[str]],
     dense: DenseText,
     subjects: Sequence[str],
+    k: int,
 ) -> list[str]:
     least = min(len(c.documents) for c in collections)
     items = np.concatenate([c.documents[:least] for c in collections])
@@ -135,8 +136,8 @@ def _classify(
              for c, names in zip(collections, named, strict=True)]  # fmt: skip
     found = {name: vector for names, vectors in zip(named, parts, strict=True)
              for name, vector in zip(names, vectors, strict=True)}  # fmt: skip
-    plain = ConceptCodec(np.stack(list(found.values())), list(found))
-    fitted = ConceptCodec(plain.directions, plain.names).fit(items)
+    plain = ConceptCodec(np.stack(list(found.values())), list(found), k)
+    fitted = ConceptCodec(plain.directions, plain.names, k).fit(items)
 
     def accuracy(told: NDArray[np.int64]) -> str:
         return f"{np.mean(told == wanted):.1%}"
