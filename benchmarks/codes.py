@@ -32,7 +32,7 @@ from sparseret.eval.runs import RankedDocument
 from sparseret.readers import read_documents
 from sparseret.train.codes import short_texts
 
-__all__ = ["CodesReport", "Collection", "main", "markdown"]
+__all__ = ["CodesReport", "Collection", "cached_vectors", "main", "markdown"]
 
 _MEASURE = "nDCG@10"
 _FEWEST_LATENTS = 768
@@ -82,18 +82,18 @@ class CodesReport:
 
 
 class Collection:
-    """A data set, and vectors of its documents and queries by a dense model."""
+    """Documents and queries of a collection, and their vectors."""
 
     def __init__(self, source: str, dense: DenseText, *, short: bool) -> None:
         self.dataset: Dataset = load_dataset(source)
         self.name = Path(source).name
         found = [record.document for record in read_documents(self.dataset.corpus)]
         self.ids = [document.id for document in found]
-        self.documents = _cached(self.name, "documents", dense, [d.content for d in found])
+        self.documents = cached_vectors(self.name, "documents", dense, [d.content for d in found])
         queries = [query.text for query in self.dataset.queries]
-        self.queries = _cached(self.name, "queries", dense, queries)
+        self.queries = cached_vectors(self.name, "queries", dense, queries)
         parts = [text for document in found for text in short_texts(document)]
-        self.parts = _cached(self.name, "parts", dense, parts) if short else None
+        self.parts = cached_vectors(self.name, "parts", dense, parts) if short else None
 
     def rate(self, scores: NDArray[np.float32]) -> float:
         """nDCG@10 of a matrix queries × documents; scores of 0 are no hits."""
@@ -162,7 +162,7 @@ def _train(
     return codec, made
 
 
-def _cached(name: str, what: str, dense: DenseText, texts: list[str]) -> NDArray[np.float32]:
+def cached_vectors(name: str, what: str, dense: DenseText, texts: list[str]) -> NDArray[np.float32]:
     """Vectors, from the benchmark's data where they were made before."""
     digest = dense.identity[0]
     file = DATA / f"codes-{digest}-{name}-{what}.npy"

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from sparseret import read_documents
+
 pytestmark = pytest.mark.usefixtures("neural")
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -45,13 +47,9 @@ def test_a_small_run_on_the_largest_values(
         assert [target.met for target in held] == [met]
 
 
-def test_a_small_run_on_codes(
-    make_model: Callable[..., Path], cranfield: Path, tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
-    from benchmarks import codes
-    from benchmarks.result_files import read_results
-
+@pytest.fixture
+def model(make_model: Callable[..., Path]) -> Path:
+    """A small dense model."""
     model = make_model(["lift of a wing in a slipstream", "heat transfer to a body"])
     modules = [
         {"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.models.Transformer"},
@@ -60,6 +58,15 @@ def test_a_small_run_on_codes(
     (model / "modules.json").write_text(json.dumps(modules))
     (model / "p").mkdir()
     (model / "p" / "config.json").write_text('{"pooling_mode_mean_tokens": true}')
+    return model
+
+
+def test_a_small_run_on_codes(
+    model: Path, cranfield: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from benchmarks import codes
+    from benchmarks.result_files import read_results
+
     monkeypatch.setattr(codes, "DATA", tmp_path / "data")
     arguments = ["--model", str(model), "--sets", str(cranfield), "--k", "2", "--recipes", "topk:1"]
     for _ in range(2):  # the second reads the vectors of the first
@@ -74,3 +81,35 @@ def test_a_small_run_on_codes(
     (trained,) = report.trained
     assert (trained.dim, trained.k, trained.recipe) == (768, 2, "topk")
     assert trained.normalized_error > 0
+
+
+def test_a_small_run_on_concepts(
+    model: Path, cranfield: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    from benchmarks import codes, concepts
+
+    monkeypatch.setattr(codes, "DATA", tmp_path / "data")
+    small = tmp_path / "small"
+    (small / "qrels").mkdir(parents=True)
+    found = [record.document for record in read_documents(cranfield)][:40]
+    lines = [json.dumps({"_id": d.id, "title": d.title, "text": d.text}) for d in found]
+    (small / "corpus.jsonl").write_text("\n".join(lines), "utf-8")
+    (small / "queries.jsonl").write_text(json.dumps({"_id": "q", "text": "lift of a wing"}))
+    (small / "qrels" / "test.tsv").write_text(f"query-id\tcorpus-id\tscore\nq\t{found[0].id}\t1\n")
+    concepts.main([
+        "--model", str(model), "--sets", str(small), "--count", "30", "-k", "4",
+        "--names", str(tmp_path / "names"),
+    ])  # fmt: skip
+    output = capsys.readouterr().out
+    for training in ("dense vectors", "none", "contrastive", "gumbel", "l1"):
+        assert f"| small | {training} |" in output
+    names = (tmp_path / "names" / "small.txt").read_text("utf-8").splitlines()
+    assert len(names) == 30
+
+
+def test_frequent_terms() -> None:
+    from benchmarks.concepts import frequent_terms
+
+    texts = ["Heat transfer to a wing", "heat of wings", "heat transfer", *["drag"] * 12]
+    assert frequent_terms(texts, 3) == ["heat", "heat transfer", "transfer"]

@@ -14,6 +14,7 @@ TESTED = {
     "causal_lm.py",
     "codes.py",
     "codebooks.py",
+    "concepts.py",
     "deepimpact.py",
     "evaluate.py",
     "expansion_hashing.py",
@@ -62,6 +63,17 @@ def test_codes() -> None:
     assert re.fullmatch(r"\d\.\d of 120 latents explain [6-9]\d% of the variance", first)
     assert len(hits) == 3
     assert all(re.search(r"[23] topics in common", hit) for hit in hits)
+
+
+@pytest.mark.usefixtures("neural")
+def test_concepts() -> None:
+    output = run("concepts.py")
+    before, after = map(int, re.findall(r"(\d+)% of the concepts", output))
+    assert after > 90 > before + 20
+    found = re.search(r"question 0 finds document 0, score (0\.\d+): (.*)", output)
+    assert found
+    parts = [float(number) for number in re.findall(r"(0\.\d+)", found[2])]
+    assert sum(parts) == pytest.approx(float(found[1]), abs=0.02)
 
 
 def test_filter() -> None:

@@ -9,9 +9,12 @@ from typing import Annotated
 
 import typer
 
+from sparseret.cli.train_concepts import concepts_command
+
 __all__ = ["train_app"]
 
 train_app = typer.Typer(no_args_is_help=True, help="Train on your own documents or vectors.")
+train_app.command("concepts")(concepts_command)
 
 
 class RecipeName(str, Enum):

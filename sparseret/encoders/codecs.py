@@ -40,6 +40,7 @@ __all__ = [
 
 CODECS: Mapping[str, str] = {
     "autoencoder": "sparseret.encoders.sparse_autoencoder:SparseAutoencoder",
+    "concepts": "sparseret.encoders.concepts:ConceptCodec",
     "dictionary": "sparseret.encoders.dictionary:Dictionary",
     "discrete-sparse-coding": "sparseret.encoders.discrete_coding:DiscreteSparseCoding",
     "expansion-hashing": "sparseret.encoders.expansion_hashing:ExpansionHashing",

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from sparseret.documents import Document
 from sparseret.encoders.codecs import CODEC_FILE, load_codec
+from sparseret.encoders.concepts import ConceptCodec
 from sparseret.encoders.csr_layout import (
     has_csr_layout,
     read_csr_module,
@@ -187,14 +188,16 @@ class CodesEncoder:
         return self.dense.truncated
 
     def term(self, column: int) -> str:
-        """Label of a latent where it has one (:mod:`sparseret.encoders.latent_labels`), else its
-        number. Raises KeyError where there is no such column."""
+        """Name of a concept, label of a latent (:mod:`sparseret.encoders.latent_labels`), or the
+        number of one that has none. Raises KeyError where there is no such column."""
         if not 0 <= column < self.dim:
             raise KeyError(column)
         return self._labels.get(column, f"latent {column}")
 
     @cached_property
     def _labels(self) -> Mapping[int, str]:
+        if isinstance(self.codec, ConceptCodec):
+            return dict(enumerate(self.codec.names))
         return read_labels(self._codec_folder or self._root)
 
     # --- vectors ----------------------------------------------------------------------------

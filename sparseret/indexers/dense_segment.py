@@ -294,8 +294,8 @@ def merge_dense(
         As :func:`write_dense_segment`.
 
     Raises:
-        ConfigurationError: parts of different dimensions, or of another metric; a mask that does not
-            fit its part.
+        ConfigurationError: parts of different dimensions, or of another metric; a mask that does
+            not fit its part.
         MissingExtraError: the settings need faiss.
         StorageError: as :func:`write_dense_segment`.
     """

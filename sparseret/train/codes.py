@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from sparseret.documents import Document, document_batches
 from sparseret.encoders.codecs import CODECS
 from sparseret.encoders.codes import CodesEncoder
+from sparseret.encoders.concepts import ConceptCodec
 from sparseret.encoders.dense_text import load_dense
 from sparseret.encoders.latent_labels import label_latents, write_labels
 from sparseret.errors import ConfigurationError
@@ -70,6 +71,11 @@ def train_codec(
     """
     if name not in CODECS:
         raise ConfigurationError(f"unknown codec {name!r}; there are: {', '.join(sorted(CODECS))}")
+    if name == ConceptCodec.name:
+        raise ConfigurationError(
+            "concepts have names, whose vectors are needed: `sparseret train concepts` makes them, "
+            "or ConceptCodec(vectors, names).fit(X)"
+        )
     module, _, attribute = TRAINERS.get(name, CODECS[name]).partition(":")
     made: Any = getattr(import_module(module), attribute)
     taken = [key for key in signature(made).parameters if key not in ("self", "n_features")]
@@ -102,7 +108,7 @@ def train_codes(
     """Encode documents, make a codec of their vectors, and save both as one encoder.
 
     Vectors go through a file in ``out``, so memory holds a batch of them. Latents are labelled by
-    the terms of the documents they are active in.
+    the terms of the documents they are active in, unless they are concepts, which have names.
 
     Args:
         model: a dense model of sentence-transformers: its folder, or a repository's id.
@@ -147,7 +153,7 @@ def train_codes(
         codec = learn(_mapped(rows, dense.n_features))
         codec_folder = Path(scratch, "codec")
         codec.save(codec_folder)
-        if not codec.signed:
+        if not (codec.signed or isinstance(codec, ConceptCodec)):  # concepts have names
             codes = codec.transform(_mapped(kept, dense.n_features))
             write_labels(codec_folder, label_latents(codes, texts))
         CodesEncoder(model, codec=codec_folder, query_k=query_k).save(target)
