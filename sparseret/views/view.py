@@ -119,8 +119,13 @@ class View(NamedTuple):
         if len(legs) == 1:
             only = legs[0].score(ask(legs[0]), number)
             return Explanation(id, only.score, list(only.terms), list(only.missing))
-        vectors = {leg.name: _guarded(leg, ask) for leg in legs}
-        taking, found = self._search_legs(legs, lambda leg: vectors[leg.name], 1, request)
+        vectors: dict[str, Any] = {}
+
+        def note(leg: LegView) -> Any:
+            vectors[leg.name] = ask(leg)
+            return vectors[leg.name]
+
+        taking, found = self._search_legs(legs, note, 1, request)
         fused = self._fuse(taking, found, 0, request, k=sum(len(f.numbers[0]) for f in found) or 1)
         at = np.flatnonzero(fused.numbers == number)
         shares = fused.shares[at[0]] if len(at) else np.zeros(len(taking))
