@@ -477,6 +477,14 @@ class Retriever:
         return self._view.fusion
 
     @property
+    def lower_bounds(self) -> dict[str, float]:
+        """By leg, the least score that it could give: 0 without negative weights, -1 of a cosine;
+        legs without such a bound are left out.
+        """
+        bounds = {leg.name: leg.lower_bound for leg in self._view.legs}
+        return {name: bound for name, bound in bounds.items() if bound is not None}
+
+    @property
     def encoders(self) -> dict[str, AnyEncoder]:
         """By leg; without those that could not be made (``degrade``)."""
         pairs = zip(self.legs, self._encoders, strict=True)

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from sparseret.cli.tune_fusion import tune_fusion_of_runs
+from sparseret.cli.tune_fusion import tune_fusion_of_index, tune_fusion_of_runs
 
 __all__ = ["tune_command"]
 
@@ -37,7 +37,7 @@ def tune_command(
         str | None,
         typer.Option(
             metavar="DATASET",
-            help="Tune the fusion of runs by the judgements of this dataset instead: a folder in "
+            help="Tune the fusion of legs by the judgements of this dataset instead: a folder in "
             "BEIR's layout, or a name, as for 'eval'.",
             show_default=False,
         ),
@@ -77,6 +77,18 @@ def tune_command(
         int | None,
         typer.Option(min=2, help="With --fusion: folds of queries.", show_default="5"),
     ] = None,
+    depth: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="With --fusion of an index: results of each leg that are fused.",
+            show_default="100",
+        ),
+    ] = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="With --fusion of an index: leave it as it is."),
+    ] = False,
     json_file: Annotated[
         Path | None,
         typer.Option(
@@ -104,20 +116,30 @@ def tune_command(
     nothing to tune.
 
     With --fusion, choose how the rankings of several legs become one, and say
-    by cross-validation what that is worth:
+    by cross-validation what that is worth; of an index, it is kept there:
+
+        sparseret tune hybrid.idx --fusion scifact
 
         sparseret tune --fusion scifact --run bm25=a.run --run dense=b.run
     """
     if fusion is not None:
-        if index is not None or queries is not None or threads is not None:
-            raise typer.BadParameter("INDEX, --queries and --threads have no effect on --fusion")
-        tune_fusion_of_runs(
-            fusion, run, lower_bound, measure or "nDCG@10", split or "test", folds or 5, json_file
-        )
+        if queries is not None or threads is not None or leg is not None:
+            raise typer.BadParameter("--queries, --leg and --threads have no effect on --fusion")
+        chosen = measure or "nDCG@10", split or "test", folds or 5, json_file
+        if index is None:
+            if depth is not None or dry_run:
+                raise typer.BadParameter("--depth and --dry-run go with an index, not with runs")
+            tune_fusion_of_runs(fusion, run, lower_bound, *chosen)
+            return
+        if run is not None or lower_bound is not None:
+            raise typer.BadParameter("give an index or runs, not both: --run and --lower-bound")
+        tune_fusion_of_index(index, fusion, depth or 100, *chosen, dry_run=dry_run)
         return
-    if any(value is not None for value in (run, lower_bound, measure, split, folds, json_file)):
+    given = (run, lower_bound, measure, split, folds, json_file, depth, dry_run or None)
+    if any(value is not None for value in given):
         raise typer.BadParameter(
-            "--run, --lower-bound, --measure, --split, --folds and --json go with --fusion DATASET"
+            "--run, --lower-bound, --measure, --split, --folds, --depth, --dry-run and --json go "
+            "with --fusion DATASET"
         )
     if index is None:
         raise typer.BadParameter("give the folder of an index, or --fusion DATASET with runs")

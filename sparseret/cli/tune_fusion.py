@@ -13,8 +13,9 @@ import typer
 if TYPE_CHECKING:
     from sparseret.eval.datasets import Dataset
     from sparseret.eval.runs import Run
+    from sparseret.indexers.fusion import Fusion
 
-__all__ = ["report_tuned_fusion", "tune_fusion_of_runs"]
+__all__ = ["report_tuned_fusion", "tune_fusion_of_index", "tune_fusion_of_runs"]
 
 
 def tune_fusion_of_runs(
@@ -61,6 +62,54 @@ def tune_fusion_of_runs(
     )
 
 
+def tune_fusion_of_index(
+    index: Path,
+    source: str,
+    depth: int,
+    measure: str,
+    split: str,
+    n_folds: int,
+    json_file: Path | None,
+    *,
+    dry_run: bool,
+) -> None:
+    """Tune the fusion of an index, and record what was chosen in it.
+
+    Args:
+        index: of several legs, which should hold the documents of the dataset.
+        source: as of :func:`tune_fusion_of_runs`, like the last four.
+        depth: results of each leg that are fused.
+        measure: what to tune for.
+        split: which judgements.
+        n_folds: parts of the queries.
+        json_file: where to write the report, if anywhere.
+        dry_run: whether the index is left as it is.
+    """
+    from sparseret.errors import ConfigurationError
+    from sparseret.eval.datasets import load_dataset
+    from sparseret.eval.measures import required_depth
+    from sparseret.eval.runs import run_from_hits
+    from sparseret.retriever import Retriever
+
+    required_depth([measure])
+    dataset = load_dataset(source, split)
+    texts, ids = [q.text for q in dataset.queries], [q.id for q in dataset.queries]
+    with Retriever.open(index) as retriever:
+        if len(retriever.legs) < 2:
+            raise ConfigurationError(f"{index} has one leg, and nothing to fuse")
+        runs = {
+            leg: run_from_hits(ids, retriever.retrieve(texts, depth, legs=[leg]))
+            for leg in retriever.legs
+        }
+        fusion = report_tuned_fusion(
+            runs, dataset, lower_bounds=retriever.lower_bounds, measure=measure, n_folds=n_folds,
+            json_file=json_file,
+        )  # fmt: skip
+        if not dry_run:
+            retriever.set_fusion(fusion)
+            print(f"{index} fuses so from now on: {fusion.description}")
+
+
 def report_tuned_fusion(
     runs: Mapping[str, Run],
     dataset: Dataset,
@@ -69,8 +118,8 @@ def report_tuned_fusion(
     measure: str,
     n_folds: int,
     json_file: Path | None,
-) -> None:
-    """Tune, print what came out, and write it.
+) -> Fusion:
+    """Tune, print what came out, and write it; returns the fusion to use.
 
     Args:
         runs: name of a leg -> what it retrieved.
@@ -101,6 +150,7 @@ def report_tuned_fusion(
         with write_text(json_file) as file:
             json.dump(report, file, indent=2, ensure_ascii=False)
             file.write("\n")
+    return tuned.fusion
 
 
 def _named(texts: Sequence[str] | None, option: str, example: str) -> dict[str, str]:
