@@ -30,6 +30,7 @@ from sparseret.encoders.autoencoder_steps import (
 )
 from sparseret.encoders.autoencoder_usage import LatentUsage
 from sparseret.encoders.checkpoints import require_torch
+from sparseret.encoders.options import whole_number
 from sparseret.encoders.sparse_autoencoder import (
     AutoencoderWeights,
     SparseAutoencoder,
@@ -125,10 +126,8 @@ class AutoencoderTrainer:
             ("dim", dim, 2), ("k", k, 1), ("epochs", epochs, 1), ("batch_size", batch_size, 2),
             ("dead_after", dead_after, 1), ("auxiliary_k", auxiliary_k, 1),
         ):  # fmt: skip
-            if value is not None and (type(value) is not int or value < least):
-                raise ConfigurationError(
-                    f"{name} must be a whole number from {least}, got {value!r}"
-                )
+            if value is not None:
+                whole_number(name, value, least)
         if not 0 < learning_rate < 10:
             raise ConfigurationError(
                 f"learning_rate must be above 0 and below 10, got {learning_rate!r}"

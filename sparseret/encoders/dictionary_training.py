@@ -34,6 +34,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from sparseret.encoders.autoencoder_batches import read_arrays, read_rows, shuffled_batches
 from sparseret.encoders.dictionary import Dictionary, check_pursuit
+from sparseret.encoders.options import whole_number
 from sparseret.encoders.pursuits import PursuitMethod, pursue
 from sparseret.errors import ConfigurationError, VectorError
 from sparseret.progress import progress_bar
@@ -96,10 +97,7 @@ class DictionaryTrainer:
             ("dim", dim, 1), ("folds", folds, 2), ("epochs", epochs, 1),
             ("batch_size", batch_size, 1), ("seed", seed, 0),
         ):  # fmt: skip
-            if type(value) is not int or value < least:
-                raise ConfigurationError(
-                    f"{name} must be a whole number from {least}, got {value!r}"
-                )
+            whole_number(name, value, least)
         check_pursuit(k, dim, method)
         self.dim = dim
         self.k = k

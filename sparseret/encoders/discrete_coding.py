@@ -36,6 +36,7 @@ from numpy.typing import ArrayLike, NDArray
 from sparseret import vectors
 from sparseret.encoders.codecs import SavedCodec, StoredCodec, check_dense
 from sparseret.encoders.dense_blocks import rows_of, transform_blocks
+from sparseret.encoders.options import whole_number
 from sparseret.errors import ConfigurationError, VectorError
 
 if TYPE_CHECKING:
@@ -75,9 +76,7 @@ class Truncation:
                 f"states {self.states!r} is not one of {', '.join(get_args(CauseStates))}"
             )
         for name in ("preselected", "active"):
-            value = getattr(self, name)
-            if type(value) is not int or value < 1:
-                raise ConfigurationError(f"{name} must be a whole number from 1, got {value!r}")
+            whole_number(name, getattr(self, name), 1)
         if self.active > self.preselected:
             raise ConfigurationError(
                 f"active must be at most preselected, {self.preselected}, got {self.active}"

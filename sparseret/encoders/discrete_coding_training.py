@@ -37,6 +37,7 @@ from sparseret.encoders.discrete_coding import (
     preselect,
     rows_at_a_time,
 )
+from sparseret.encoders.options import whole_number
 from sparseret.errors import ConfigurationError, VectorError
 from sparseret.progress import progress_bar
 
@@ -94,10 +95,7 @@ class DiscreteCodingTrainer:
         for name, value, least in (
             ("iterations", iterations, 1), ("restarts", restarts, 1), ("seed", seed, 0),
         ):  # fmt: skip
-            if type(value) is not int or value < least:
-                raise ConfigurationError(
-                    f"{name} must be a whole number from {least}, got {value!r}"
-                )
+            whole_number(name, value, least)
         self.dim = dim
         self.iterations = iterations
         self.restarts = restarts

@@ -24,6 +24,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from sparseret.encoders.codecs import SavedCodec, StoredCodec
 from sparseret.encoders.dense_blocks import keep_winners, transform_blocks
+from sparseret.encoders.options import whole_number
 from sparseret.encoders.random_projection import project_dense
 from sparseret.errors import ConfigurationError
 from sparseret.kernels import RandomMatrix
@@ -67,8 +68,7 @@ class ExpansionHashing(StoredCodec):
         values: Literal["binary", "sums"] = "binary",
         seed: int = 0,
     ) -> None:
-        if type(n_features) is not int or n_features < 2:
-            raise ConfigurationError(f"n_features {n_features!r}: must be a whole number from 2")
+        whole_number("n_features", n_features, 2)
         units = _EXPANSION * n_features if dim is None else dim
         self._matrix = RandomMatrix(units, sampling, seed, signed=False)
         self._matrix.check()

@@ -29,6 +29,7 @@ from numpy.typing import ArrayLike, NDArray
 from sparseret import vectors
 from sparseret.encoders.codecs import SavedCodec, StoredCodec
 from sparseret.encoders.dense_blocks import read_blocks, rows_of, transform_blocks
+from sparseret.encoders.options import whole_number
 from sparseret.errors import ConfigurationError, VectorError
 
 if TYPE_CHECKING:
@@ -72,8 +73,7 @@ class Losse(StoredCodec):
             ("directions", directions, 1),
             ("seed", seed, 0),
         ):
-            if type(value) is not int or value < least:
-                raise ConfigurationError(f"{name} {value!r}: must be a whole number from {least}")
+            whole_number(name, value, least)
         if directions > 16 or groups * (bins + 1) ** directions > vectors.MAX_DIM:
             raise ConfigurationError(
                 f"{groups} grids with {bins + 1} nodes along {directions} sides are more than 2^31 "

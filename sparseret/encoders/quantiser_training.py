@@ -25,6 +25,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sparseret.encoders.autoencoder_batches import read_arrays, read_rows
+from sparseret.encoders.options import whole_number
 from sparseret.encoders.vector_quantiser import (
     Quantisation,
     VectorQuantiser,
@@ -75,10 +76,7 @@ class QuantiserTrainer:
             ("codebooks", codebooks, 1), ("entries", entries, 1), ("assignments", assignments, 1),
             ("iterations", iterations, 1), ("seed", seed, 0),
         ):  # fmt: skip
-            if type(value) is not int or value < least:
-                raise ConfigurationError(
-                    f"{name} must be a whole number from {least}, got {value!r}"
-                )
+            whole_number(name, value, least)
         if assignments > entries:
             raise ConfigurationError(
                 f"assignments must be from 1 to {entries}, the entries, got {assignments}"
