@@ -5,14 +5,16 @@ A registered class offers ``from_options(options)``, the inverse of ``Encoder.op
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 from sparseret.errors import ConfigurationError
 from sparseret.protocols import Encoder
 
-__all__ = ["AUTO", "ENCODERS", "ENTRY_POINTS", "load_encoder"]
+__all__ = ["AUTO", "ENCODERS", "ENTRY_POINTS", "load_encoder", "load_saved_encoder"]
 
 ENTRY_POINTS = "sparseret.encoders"
 AUTO = "auto"
@@ -26,6 +28,7 @@ ENCODERS: Mapping[str, str] = {
     "inference-free": "sparseret.encoders.inference_free:InferenceFreeEncoder",
     "promptreps": "sparseret.encoders.promptreps:PromptRepsEncoder",
     "sdr": "sparseret.encoders.sdr_text:SdrTextEncoder",
+    "sparse-codes": "sparseret.encoders.sparse_codes:SparseCodesEncoder",
     "splade": "sparseret.encoders.splade:SpladeEncoder",
     "uhd": "sparseret.encoders.uhd:UhdEncoder",
     "unicoil": "sparseret.encoders.unicoil:UniCoilEncoder",
@@ -56,22 +59,44 @@ def load_encoder(name: str, options: Mapping[str, Any] | None = None) -> Encoder
                 f"{name}:{folder} must name the folder of the model, once: {name}:FOLDER"
             )
         options = {**(options or {}), "folder": folder}
+    encoder: Encoder = _find(name).from_options(options or {})
+    return encoder
+
+
+def load_saved_encoder(folder: str | Path) -> Encoder:
+    """Read what ``save`` of some encoder wrote to a folder: encoder.json names its kind.
+
+    Raises:
+        ConfigurationError: the folder holds no encoder, or one of an unknown kind.
+    """
+    file = Path(folder) / "encoder.json"
+    try:
+        name = json.loads(file.read_text("utf-8"))["encoder"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ConfigurationError(f"{file} does not name an encoder: {error!r}") from error
+    made = _find(str(name))
+    if not hasattr(made, "load"):
+        raise ConfigurationError(f"the encoder {name!r} cannot be read from a folder")
+    encoder: Encoder = made.load(folder)
+    return encoder
+
+
+def _find(name: str) -> Any:
+    """The class of a registered name."""
     if name in ENCODERS:
         module, _, attribute = ENCODERS[name].partition(":")
-        made = getattr(import_module(module), attribute)
-    else:
-        from importlib.metadata import entry_points  # slow to import, and seldom needed
+        return getattr(import_module(module), attribute)
+    from importlib.metadata import entry_points  # slow to import, and seldom needed
 
-        plugins = entry_points(group=ENTRY_POINTS)
-        if name not in plugins.names:
-            known = ", ".join(sorted({*ENCODERS, *plugins.names}))
-            raise ConfigurationError(f"unknown encoder {name!r}; there are: {known}")
-        try:
-            made = plugins[name].load()
-        except (ImportError, AttributeError) as error:
-            raise ConfigurationError(
-                f"the encoder {name!r} is registered as {plugins[name].value}, which cannot be "
-                f"imported: {error}"
-            ) from error
-    encoder: Encoder = made.from_options(options or {})
-    return encoder
+    plugins = entry_points(group=ENTRY_POINTS)
+    if name not in plugins.names:
+        known = ", ".join(sorted({*ENCODERS, *plugins.names}))
+        raise ConfigurationError(f"unknown encoder {name!r}; there are: {known}")
+    try:
+        made = plugins[name].load()
+    except (ImportError, AttributeError) as error:
+        raise ConfigurationError(
+            f"the encoder {name!r} is registered as {plugins[name].value}, which cannot be "
+            f"imported: {error}"
+        ) from error
+    return made

@@ -169,7 +169,11 @@ def test_what_does_not_go_together(run: Callable[..., Any], vectors: Path, tmp_p
     out = str(tmp_path / "out")
     for arguments, message, status in (
         (("train", "autoencoder", file, "--out", out, "--model", "m"), "go with documents", 2),
-        (("train", "autoencoder", "corpus.jsonl", "--out", out), "documents need --model", 2),
+        (
+            ("train", "autoencoder", "corpus.jsonl", "--out", out),
+            "documents need --model or --encoder",
+            2,
+        ),
         (("train", "autoencoder", file, "--out", str(vectors)), "not an empty folder", 1),
         (("train", "autoencoder", str(vectors / "no.npy"), "--out", out), "cannot be read", 1),
         (("eval-codes", out, "--vectors", file), "give the folder of a codec", 1),

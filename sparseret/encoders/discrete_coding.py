@@ -38,6 +38,7 @@ from sparseret.encoders.codecs import SavedCodec, StoredCodec, check_dense
 from sparseret.encoders.dense_blocks import rows_of, transform_blocks
 from sparseret.encoders.options import whole_number
 from sparseret.errors import ConfigurationError, VectorError
+from sparseret.protocols import Vectors
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -233,7 +234,7 @@ class DiscreteSparseCoding(StoredCodec):
             f"causes, {kept}, {self.estimate})"
         )
 
-    def transform(self, X: ArrayLike, *, show_progress: bool = False) -> csr_array:  # noqa: N803
+    def transform(self, X: Vectors, *, show_progress: bool = False) -> csr_array:  # noqa: N803
         """Codes, float32, shape (n, dim); none for a zero vector.
 
         Raises:

@@ -24,9 +24,9 @@ import math
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
-from sparseret.encoders.codecs import check_dense
+from sparseret.encoders.autoencoder_batches import read_arrays, read_rows
 from sparseret.encoders.discrete_coding import (
     Causes,
     CauseStates,
@@ -40,6 +40,7 @@ from sparseret.encoders.discrete_coding import (
 from sparseret.encoders.options import whole_number
 from sparseret.errors import ConfigurationError, VectorError
 from sparseret.progress import progress_bar
+from sparseret.protocols import Vectors
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -104,13 +105,14 @@ class DiscreteCodingTrainer:
         """Free energy of a vector before each step of the run that was kept: it never decreases."""
         self._causes: Causes | None = None
 
-    def fit(self, X: ArrayLike, *, show_progress: bool = False) -> Self:  # noqa: N803
+    def fit(self, X: Vectors, *, show_progress: bool = False) -> Self:  # noqa: N803
         """Learn anew from vectors in memory, shape (n, n_features).
 
         Raises:
             VectorError: not finite, of another shape, fewer than 2, or all alike.
         """
-        data = check_dense(X).astype(np.float64)
+        source, _ = read_arrays(X)
+        data = read_rows(source, np.arange(source.shape[0])).astype(np.float64)
         if len(data) < 2 or not (deviation := float(data.std(axis=0).max())):
             raise VectorError(f"{len(data)} vectors without variation: there is nothing to learn")
         rng = np.random.default_rng(self.seed)

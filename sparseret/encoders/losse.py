@@ -24,13 +24,14 @@ import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from sparseret import vectors
 from sparseret.encoders.codecs import SavedCodec, StoredCodec
 from sparseret.encoders.dense_blocks import read_blocks, rows_of, transform_blocks
 from sparseret.encoders.options import whole_number
 from sparseret.errors import ConfigurationError, VectorError
+from sparseret.protocols import Vectors
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -98,13 +99,13 @@ class Losse(StoredCodec):
         """Number of cells."""
         return self.groups * int((self.bins + 1) ** self.directions)
 
-    def fit(self, X: ArrayLike) -> Losse:  # noqa: N803
+    def fit(self, X: Vectors) -> Losse:  # noqa: N803
         """Learn the mean and the deviation of each feature, by which vectors are standardised.
 
         Without it vectors are taken as they are. A feature that does not vary is only centred.
 
         Args:
-            X: shape (n, n_features); memory-mapped vectors are read twice, in blocks.
+            X: shape (n, n_features); memory-mapped vectors are read in blocks.
 
         Raises:
             VectorError: no vectors, another width, or values that are not finite.
@@ -124,7 +125,7 @@ class Losse(StoredCodec):
         self._mean, self._deviation = mean, np.where(constant | (deviation == 0), 1.0, deviation)
         return self
 
-    def transform(self, X: ArrayLike, *, show_progress: bool = False) -> csr_array:  # noqa: N803
+    def transform(self, X: Vectors, *, show_progress: bool = False) -> csr_array:  # noqa: N803
         """Codes, float32, shape (n, dim); the values of a row sum to ``groups``.
 
         Raises:

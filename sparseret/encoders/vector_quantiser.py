@@ -34,6 +34,7 @@ from sparseret.encoders.codecs import SavedCodec, StoredCodec
 from sparseret.encoders.dense_blocks import rows_of, transform_blocks
 from sparseret.encoders.options import whole_number
 from sparseret.errors import ConfigurationError, VectorError
+from sparseret.protocols import Vectors
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -124,7 +125,7 @@ class VectorQuantiser(StoredCodec):
 
     # --- codes ------------------------------------------------------------------------------
 
-    def transform(self, X: ArrayLike, *, show_progress: bool = False) -> csr_array:  # noqa: N803
+    def transform(self, X: Vectors, *, show_progress: bool = False) -> csr_array:  # noqa: N803
         """Codes, float32, shape (n, dim); of entries at equal distance the first is taken.
 
         A zero vector has an empty code: it stands for a text without words.
