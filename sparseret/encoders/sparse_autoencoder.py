@@ -200,7 +200,7 @@ class SparseAutoencoder(StoredCodec):
             latents = block @ turned
             latents += self._bias
             dense = block.toarray() if self.refit else None
-            return self._choose(latents, block.getnnz(axis=1) > 0, dense)
+            return self._choose(latents, np.diff(block.indptr) > 0, dense)
 
         return transform_blocks(
             X, self._codes, self.n_features, rows=rows, show=show_progress, of_sparse=of_sparse
@@ -218,7 +218,7 @@ class SparseAutoencoder(StoredCodec):
     def _codes(self, dense: NDArray[np.float32]) -> csr_array:
         latents = self.affinities(dense)
         prepared = standardize(dense) if self.normalize else dense
-        return self._choose(latents, dense.any(axis=1), prepared)
+        return self._choose(latents, np.any(dense, axis=1), prepared)
 
     def _choose(
         self,
