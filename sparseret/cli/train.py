@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from sparseret.cli.train_graph import graph_command
 from sparseret.cli.train_source import (
     EncodedBy,
     ModelOption,
@@ -19,6 +20,9 @@ from sparseret.cli.train_source import (
 __all__ = ["train_app"]
 
 train_app = typer.Typer(no_args_is_help=True, help="Train on your own documents or vectors.")
+
+
+train_app.command("graph")(graph_command)
 
 
 class RecipeName(str, Enum):
