@@ -47,7 +47,7 @@ def test_a_small_run_on_the_largest_values(
 
 def test_a_small_run_on_codes(
     make_model: Callable[..., Path], cranfield: Path, tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
     from benchmarks import codes
     from benchmarks.result_files import read_results
@@ -74,3 +74,14 @@ def test_a_small_run_on_codes(
     (trained,) = report.trained
     assert (trained.dim, trained.k, trained.recipe) == (768, 2, "topk")
     assert trained.normalized_error > 0
+
+    from benchmarks import dictionaries
+
+    capsys.readouterr()
+    dictionaries.main(
+        [*arguments[:4], "--k", "2", "--codebooks", "4", "--entries", "8"]
+    )  # fmt: skip
+    table = capsys.readouterr().out
+    assert [line.split("|")[2].strip() for line in table.splitlines()[2:]] == [
+        "dense", "dictionary of 768, k=2", "vq, product, 4 x 8", "vq, residual, 4 x 8",
+    ]  # fmt: skip

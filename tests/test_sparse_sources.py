@@ -220,6 +220,19 @@ def test_a_sparse_encoder_and_an_autoencoder(
         assert total == pytest.approx(line["score"], rel=1e-4)
     assert len(found.out.splitlines()) == 3
 
+    judged = tmp_path / "judged"
+    (judged / "qrels").mkdir(parents=True)
+    (judged / "corpus.jsonl").write_text(corpus.read_text())
+    (judged / "queries.jsonl").write_text('{"_id": "q", "text": "lift of a wing"}\n')
+    (judged / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\nq\t1\t1\n")
+    rated = run("eval-codes", out, "--dataset", judged, "-k", "4", "-k", "8", "--json")
+    assert rated.status == 0, rated.err
+    rows = json.loads(rated.out)
+    assert [row["method"].split()[0] for row in rows["retrieval"]] == [
+        "sparse", "autoencoder", "autoencoder",
+    ]  # fmt: skip
+    assert rows["cards"][1]["normalized_error"] < rows["cards"][0]["normalized_error"]
+
 
 @pytest.mark.usefixtures("neural")
 def test_other_codecs_of_a_sparse_encoder(

@@ -73,6 +73,11 @@ class Dictionary(StoredCodec):
         self.nonnegative = bool(nonnegative)
 
     @property
+    def dictionary(self) -> NDArray[np.float32]:
+        """What codes are weights of, a row each, shape (dim, n_features)."""
+        return self.atoms
+
+    @property
     def signed(self) -> bool:
         """Whether codes may hold negative values."""
         return not self.nonnegative

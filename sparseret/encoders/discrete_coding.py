@@ -221,6 +221,11 @@ class DiscreteSparseCoding(StoredCodec):
         self._causes = Causes(self.weights.astype(np.float64), self.sigma, self.pi)
 
     @property
+    def dictionary(self) -> NDArray[np.float32]:
+        """What codes are weights of, a row each, shape (dim, n_features)."""
+        return self.weights
+
+    @property
     def signed(self) -> bool:
         """Whether codes may hold negative values."""
         return self.truncation.states == "ternary"

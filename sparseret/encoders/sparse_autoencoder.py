@@ -148,6 +148,11 @@ class SparseAutoencoder(StoredCodec):
         self._bias = weights.latent_bias - weights.encoder @ weights.pre_bias
 
     @property
+    def dictionary(self) -> NDArray[np.float32]:
+        """What codes are weights of, a row each, shape (dim, n_features)."""
+        return self.weights.dictionary
+
+    @property
     def signed(self) -> bool:
         """Whether codes may hold negative values."""
         return self.activation == "linear"
