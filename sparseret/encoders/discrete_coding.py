@@ -169,8 +169,8 @@ def rows_at_a_time(n_features: int, truncation: Truncation) -> int:
 class DiscreteSparseCoding(StoredCodec):
     """A model of causes, as a codec (:class:`sparseret.protocols.Codec`).
 
-    ``fit`` is that of :class:`sparseret.encoders.discrete_coding_training.DiscreteCodingTrainer`,
-    which makes these.
+    ``fit`` and ``partial_fit`` are those of
+    :class:`sparseret.encoders.discrete_coding_training.DiscreteCodingTrainer`, which makes these.
 
     Args:
         weights: the causes, one a row, shape (dim, n_features).

@@ -19,6 +19,7 @@ References:
 
 from __future__ import annotations
 
+import copy
 import itertools
 import math
 from typing import TYPE_CHECKING, Any
@@ -30,6 +31,7 @@ from sparseret import vectors
 from sparseret.encoders.codecs import SavedCodec, StoredCodec
 from sparseret.encoders.dense_blocks import read_blocks, rows_of, transform_blocks
 from sparseret.encoders.options import whole_number
+from sparseret.encoders.running_moments import RunningMoments
 from sparseret.errors import ConfigurationError, VectorError
 from sparseret.protocols import Vectors
 
@@ -88,6 +90,7 @@ class Losse(StoredCodec):
         self._projection = _draw(n_features, groups * directions, seed)
         self._mean = np.zeros(n_features)
         self._deviation = np.ones(n_features)
+        self._moments: RunningMoments | None = RunningMoments(n_features)
 
     @property
     def description(self) -> str:
@@ -110,19 +113,33 @@ class Losse(StoredCodec):
         Raises:
             VectorError: no vectors, another width, or values that are not finite.
         """
-        count, total = 0, np.zeros(self.n_features)
-        for block in read_blocks(X, self.n_features):
-            count += len(block)
-            total += block.sum(axis=0, dtype=np.float64)
-        if not count:
+        return self._learn(RunningMoments(self.n_features), X)
+
+    def partial_fit(self, X: Vectors) -> Losse:  # noqa: N803
+        """Learn from some more vectors; arguments and errors are those of :meth:`fit`.
+
+        The same vectors in parts give what :meth:`fit` gives, but for rounding.
+
+        Raises:
+            ConfigurationError: the codec was fitted, saved and loaded.
+        """
+        if self._moments is None:
+            raise ConfigurationError(
+                "a saved codec does not keep how many vectors it has seen: call fit(X)"
+            )
+        return self._learn(copy.deepcopy(self._moments), X)
+
+    def _learn(self, moments: RunningMoments, vectors: Vectors) -> Losse:
+        """What was learned before stays where the vectors are refused."""
+        for block in read_blocks(vectors, self.n_features):
+            moments.add(block)
+        if not moments.count:
             raise VectorError("there must be at least one vector to learn from")
-        mean, squares = total / count, np.zeros(self.n_features)
-        for block in read_blocks(X, self.n_features):
-            squares += np.square(block - mean).sum(axis=0)
-        deviation = np.sqrt(squares / count)
+        deviation = np.sqrt(moments.squares / moments.count)
         # What is left of a constant feature is rounding, and must not be blown up.
-        constant = deviation <= 1e-6 * np.abs(mean)
-        self._mean, self._deviation = mean, np.where(constant | (deviation == 0), 1.0, deviation)
+        constant = deviation <= 1e-6 * np.abs(moments.mean)
+        self._moments, self._mean = moments, moments.mean.copy()
+        self._deviation = np.where(constant | (deviation == 0), 1.0, deviation)
         return self
 
     def transform(self, X: Vectors, *, show_progress: bool = False) -> csr_array:  # noqa: N803
@@ -162,6 +179,8 @@ class Losse(StoredCodec):
         made._projection, made._mean, made._deviation = (
             saved.arrays[name] for name in ("projection", "mean", "deviation")
         )
+        if made._mean.any() or (made._deviation != 1).any():
+            made._moments = None
         return made
 
     @property
