@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sparseret.cli.encoders import note_license, note_truncated, resolve_encoder
-from sparseret.cli.options import parse_options
+from sparseret.cli.options import EncoderOptions, parse_options
 from sparseret.cli.recall import RecallOption, merge_with_progress
 
 if TYPE_CHECKING:
@@ -52,16 +52,7 @@ def eval_command(
         str | None,
         typer.Option(help="Encoder of the temporary index.", show_default="bm25"),
     ] = None,
-    encoder_option: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--encoder-option",
-            "-O",
-            metavar="KEY=VALUE",
-            help="Option of the encoder, such as k1=0.9; repeat it for more.",
-            show_default=False,
-        ),
-    ] = None,
+    encoder_option: EncoderOptions = None,
     from_run: Annotated[
         Path | None,
         typer.Option(

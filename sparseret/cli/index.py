@@ -14,7 +14,7 @@ import typer
 
 from sparseret.cli.console import count
 from sparseret.cli.encoders import note_license, note_truncated, resolve_encoder
-from sparseret.cli.options import parse_options, parse_size
+from sparseret.cli.options import EncoderOptions, parse_options, parse_size
 from sparseret.cli.recall import merge_with_progress
 
 if TYPE_CHECKING:
@@ -72,17 +72,7 @@ def index_command(
             show_default="bm25",
         ),
     ] = None,
-    encoder_option: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--encoder-option",
-            "-O",
-            metavar="KEY=VALUE",
-            help="Option of the encoder, such as k1=0.9, variant=bm25+, language=german or "
-            '\'fields={"title": 2, "text": 1}\'; repeat it for more.',
-            show_default=False,
-        ),
-    ] = None,
+    encoder_option: EncoderOptions = None,
     update: Annotated[
         bool,
         typer.Option("--update", help="Replace documents whose ids are in the index already."),
