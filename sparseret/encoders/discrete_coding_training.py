@@ -263,9 +263,12 @@ class _Sums:
         """Means over vectors, as sums over one: those of ``other`` count ``share``."""
         made = _Sums(*self.targets.shape)
         made.n = 1
-        for name in ("evidence", "active", "squares", "moments", "targets"):
-            before, new = getattr(self, name) / self.n, getattr(other, name) / other.n
-            setattr(made, name, (1 - share) * before + share * new)
+        for sums, part in ((self, (1 - share) / self.n), (other, share / other.n)):
+            made.evidence += part * sums.evidence
+            made.active += part * sums.active
+            made.squares += part * sums.squares
+            made.moments += part * sums.moments
+            made.targets += part * sums.targets
         return made
 
     def maximise(self, causes: Causes, least_sigma: float) -> Causes:

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import TYPE_CHECKING
-
-import numpy as np
 
 from sparseret.encoders.sparse_autoencoder import SparseAutoencoder
 from sparseret.errors import ConfigurationError
@@ -33,5 +30,4 @@ SparseAutoencoder.project`); None for codes.
         return codec.transform
     if not isinstance(codec, SparseAutoencoder):
         raise ConfigurationError(f"query_k={query_k!r}: the codec {codec.name} has no such option")
-    codec.project(np.zeros((0, codec.n_features), np.float32), query_k)  # is it in range?
-    return partial(codec.project, k=query_k)
+    return codec.directions(query_k).transform

@@ -20,6 +20,7 @@ References:
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
 import numpy as np
@@ -184,9 +185,8 @@ class SparseAutoencoder(StoredCodec):
         """Codes, float32, shape (n, dim), at most k values a row unless by thresholds.
 
         Of equal latents those with the smaller columns are taken. A zero vector has an empty code:
-        it stands for a text without words. Sparse vectors are
-        multiplied as they are, unless they are normalised first; the sums of a product come in
-        another order then.
+        it stands for a text without words. Sparse vectors are multiplied as they
+        are, unless they are normalised first; the sums of a product come in another order then.
 
         Raises:
             VectorError: ``X`` is no (n, n_features) array of finite numbers.
@@ -198,11 +198,9 @@ class SparseAutoencoder(StoredCodec):
             return transform_blocks(X, self._codes, self.n_features, rows=rows, show=show_progress)
         if self.refit:  # for which a block is made dense
             rows = max(1, min(rows, _BLOCK_VALUES // self.n_features))
-        # As SciPy wants it: it would copy the matrix for each block.
-        turned = np.ascontiguousarray(self.weights.encoder.T)
 
         def of_sparse(block: csr_array) -> csr_array:
-            latents = block @ turned
+            latents = block @ self._turned
             latents += self._bias
             dense = block.toarray() if self.refit else None
             return self._choose(latents, np.diff(block.indptr) > 0, dense)
@@ -210,6 +208,11 @@ class SparseAutoencoder(StoredCodec):
         return transform_blocks(
             X, self._codes, self.n_features, rows=rows, show=show_progress, of_sparse=of_sparse
         )
+
+    @cached_property
+    def _turned(self) -> NDArray[np.float32]:
+        """The encoder as SciPy wants it, which would else copy it for each product."""
+        return np.ascontiguousarray(self.weights.encoder.T)
 
     def affinities(self, X: NDArray[np.float32]) -> NDArray[np.float32]:  # noqa: N803
         """All latents before any is chosen, float32, shape (n, dim); for small n."""
@@ -277,6 +280,10 @@ class SparseAutoencoder(StoredCodec):
             ConfigurationError: k is out of its range, or vectors are normalised.
             VectorError: as of :meth:`transform`.
         """
+        return self.directions(k).transform(X)
+
+    def directions(self, k: int) -> SparseAutoencoder:
+        """What :meth:`project` does, as a codec; errors as there."""
         if self.normalize:
             raise ConfigurationError("codes of normalised vectors do not reconstruct the vectors")
         directions = AutoencoderWeights(
@@ -284,7 +291,7 @@ class SparseAutoencoder(StoredCodec):
             np.zeros(self.n_features, np.float32),
             np.zeros(self.dim, np.float32),
         )
-        return SparseAutoencoder(directions, k).transform(X)
+        return SparseAutoencoder(directions, k)
 
     # --- saving -----------------------------------------------------------------------------
 
