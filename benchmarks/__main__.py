@@ -28,6 +28,7 @@ COMMANDS = {
     "codes": ("benchmarks.codes", "codes of dense vectors, beside vectors of as many bytes"),
     "hybrid": ("benchmarks.hybrid", "fusions of BM25, SPLADE and dense vectors, tuned and not"),
     "concepts": ("benchmarks.concepts", "codes of named concepts, as they are and trained"),
+    "dictionaries": ("benchmarks.dictionaries", "the same, of dictionaries and codebooks"),
     "sdr": ("benchmarks.sdr", "overlap search of binary codes, with faiss"),
     "head": ("benchmarks.vocabulary_head", "the vocabulary product of SPLADE"),
     "projection": ("benchmarks.projection", "random projection, hashing, and embedding of a graph"),
@@ -49,7 +50,7 @@ _COMPARED_ON_ONE_THREAD = ("run", "ranges", "limits", "encoding", "head", "proje
 def main() -> None:
     """Run the command named first."""
     if len(sys.argv) < 2 or sys.argv[1] not in COMMANDS:
-        lines = [f"  {name:<12}{what}" for name, (_, what) in COMMANDS.items()]
+        lines = [f"  {name:<14}{what}" for name, (_, what) in COMMANDS.items()]
         print("usage: python -m benchmarks COMMAND [options]", "", *lines, sep="\n")
         raise SystemExit(0 if sys.argv[1:] in (["-h"], ["--help"]) else 2)
     if sys.argv[1] in _COMPARED_ON_ONE_THREAD:

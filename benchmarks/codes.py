@@ -26,13 +26,12 @@ from sparseret.encoders.dense_text import DenseText, load_dense
 from sparseret.encoders.model_folder import find_folder
 from sparseret.encoders.sparse_autoencoder import SparseAutoencoder
 from sparseret.eval.code_card import rate_codes
+from sparseret.eval.code_retrieval import VectorCollection, rate_scores
 from sparseret.eval.datasets import Dataset, load_dataset
-from sparseret.eval.measures import measure
-from sparseret.eval.runs import RankedDocument
 from sparseret.readers import read_documents
 from sparseret.train.codes import short_texts
 
-__all__ = ["CodesReport", "Collection", "cached_vectors", "main", "markdown"]
+__all__ = ["CodesReport", "Collection", "cached_vectors", "latents_of", "main", "markdown"]
 
 _MEASURE = "nDCG@10"
 _FEWEST_LATENTS = 768
@@ -97,13 +96,8 @@ class Collection:
 
     def rate(self, scores: NDArray[np.float32]) -> float:
         """nDCG@10 of a matrix queries × documents; scores of 0 are no hits."""
-        run = {}
-        for query, row in zip(self.dataset.queries, scores, strict=True):
-            best = np.argsort(-row, kind="stable")[:10]
-            run[query.id] = [
-                RankedDocument(self.ids[place], float(row[place])) for place in best if row[place]
-            ]
-        return measure(run, self.dataset.qrels, [_MEASURE]).mean[_MEASURE]
+        whole = VectorCollection(self.dataset, self.ids, self.documents, self.queries)
+        return rate_scores(scores, whole).ndcg
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -147,7 +141,7 @@ def _train(
     recipe, epochs = spec.split(":")
     say(f"training {recipe} on {c.name} with k={k}")
     learned = c.documents if c.parts is None else np.concatenate([c.documents, c.parts])
-    dim = max(_FEWEST_LATENTS, len(c.documents) // 2 // 256 * 256)
+    dim = latents_of(len(c.documents))
     trainer = AutoencoderTrainer(
         dim, k, recipe, epochs=int(epochs), batch_size=options.batch_size,
         learning_rate=options.learning_rate,
@@ -160,6 +154,11 @@ def _train(
         c.name, recipe, dim, k, int(epochs), card.normalized_error, card.dead, card.dense
     )
     return codec, made
+
+
+def latents_of(n: int) -> int:
+    """Latents for so many documents: half as many, and some hundred at least."""
+    return max(_FEWEST_LATENTS, n // 2 // 256 * 256)
 
 
 def cached_vectors(name: str, what: str, dense: DenseText, texts: list[str]) -> NDArray[np.float32]:

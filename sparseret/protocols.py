@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -28,9 +28,14 @@ __all__ = [
     "Mode",
     "Statistics",
     "TermWeights",
+    "Vectors",
     "Vocabulary",
     "Weighting",
 ]
+
+
+Vectors: TypeAlias = "ArrayLike | csr_array"
+"""Dense vectors, which may be memory-mapped, or sparse ones of scipy; shape (n, n_features)."""
 
 
 class Mode(NamedTuple):
@@ -161,7 +166,7 @@ class DenseEncoder(Protocol):
 
 @runtime_checkable
 class Codec(Protocol):
-    """Turns dense vectors, shape (n, n_features), into sparse codes, shape (n, dim).
+    """Turns vectors, dense or sparse, shape (n, n_features), into sparse codes, shape (n, dim).
 
     A transformer in the sense of scikit-learn: those that learn offer ``fit(X)`` and
     ``partial_fit(X)``, too, which return the codec itself.
@@ -191,8 +196,8 @@ class Codec(Protocol):
     def space(self) -> str:
         """Stable id of the vector space: method, parameters, digest of what was learned."""
 
-    def transform(self, X: ArrayLike, *, show_progress: bool = False) -> csr_array:  # noqa: N803
-        """Codes, float32, shape (n, dim), in blocks: ``X`` may be memory-mapped.
+    def transform(self, X: Vectors, *, show_progress: bool = False) -> csr_array:  # noqa: N803
+        """Codes, float32, shape (n, dim), in blocks: ``X`` may be memory-mapped, or sparse.
 
         Raises:
             VectorError: another width, or values that are not finite.

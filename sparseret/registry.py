@@ -5,8 +5,10 @@ A registered class offers ``from_options(options)``, the inverse of ``Encoder.op
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 from sparseret.errors import ConfigurationError
@@ -19,6 +21,7 @@ __all__ = [
     "ENTRY_POINTS",
     "load_any_encoder",
     "load_encoder",
+    "load_saved_encoder",
 ]
 
 ENTRY_POINTS = "sparseret.encoders"
@@ -33,6 +36,7 @@ ENCODERS: Mapping[str, str] = {
     "inference-free": "sparseret.encoders.inference_free:InferenceFreeEncoder",
     "promptreps": "sparseret.encoders.promptreps:PromptRepsEncoder",
     "sdr": "sparseret.encoders.sdr_text:SdrTextEncoder",
+    "sparse-codes": "sparseret.encoders.sparse_codes:SparseCodesEncoder",
     "splade": "sparseret.encoders.splade:SpladeEncoder",
     "uhd": "sparseret.encoders.uhd:UhdEncoder",
     "unicoil": "sparseret.encoders.unicoil:UniCoilEncoder",
@@ -88,23 +92,45 @@ def load_any_encoder(name: str, options: Mapping[str, Any] | None = None) -> Enc
                 f"{name}:{folder} must name the folder of the model, once: {name}:FOLDER"
             )
         options = {**(options or {}), "folder": folder}
+    encoder: Encoder | DenseEncoder = _find(name).from_options(options or {})
+    return encoder
+
+
+def load_saved_encoder(folder: str | Path) -> Encoder:
+    """Read what ``save`` of some encoder wrote to a folder: encoder.json names its kind.
+
+    Raises:
+        ConfigurationError: the folder holds no encoder, or one of an unknown kind.
+    """
+    file = Path(folder) / "encoder.json"
+    try:
+        name = json.loads(file.read_text("utf-8"))["encoder"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ConfigurationError(f"{file} does not name an encoder: {error!r}") from error
+    made = _find(str(name))
+    if not hasattr(made, "load"):
+        raise ConfigurationError(f"the encoder {name!r} cannot be read from a folder")
+    encoder: Encoder = made.load(folder)
+    return encoder
+
+
+def _find(name: str) -> Any:
+    """The class of a registered name."""
     built_in = {**ENCODERS, **DENSE_ENCODERS}
     if name in built_in:
         module, _, attribute = built_in[name].partition(":")
-        made = getattr(import_module(module), attribute)
-    else:
-        from importlib.metadata import entry_points  # slow to import, and seldom needed
+        return getattr(import_module(module), attribute)
+    from importlib.metadata import entry_points  # slow to import, and seldom needed
 
-        plugins = entry_points(group=ENTRY_POINTS)
-        if name not in plugins.names:
-            known = ", ".join(sorted({*built_in, *plugins.names}))
-            raise ConfigurationError(f"unknown encoder {name!r}; there are: {known}")
-        try:
-            made = plugins[name].load()
-        except (ImportError, AttributeError) as error:
-            raise ConfigurationError(
-                f"the encoder {name!r} is registered as {plugins[name].value}, which cannot be "
-                f"imported: {error}"
-            ) from error
-    encoder: Encoder | DenseEncoder = made.from_options(options or {})
-    return encoder
+    plugins = entry_points(group=ENTRY_POINTS)
+    if name not in plugins.names:
+        known = ", ".join(sorted({*built_in, *plugins.names}))
+        raise ConfigurationError(f"unknown encoder {name!r}; there are: {known}")
+    try:
+        made = plugins[name].load()
+    except (ImportError, AttributeError) as error:
+        raise ConfigurationError(
+            f"the encoder {name!r} is registered as {plugins[name].value}, which cannot be "
+            f"imported: {error}"
+        ) from error
+    return made

@@ -113,3 +113,20 @@ def test_frequent_terms() -> None:
 
     texts = ["Heat transfer to a wing", "heat of wings", "heat transfer", *["drag"] * 12]
     assert frequent_terms(texts, 3) == ["heat", "heat transfer", "transfer"]
+
+
+def test_a_small_run_on_dictionaries(
+    model: Path, cranfield: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    from benchmarks import codes, dictionaries
+
+    monkeypatch.setattr(codes, "DATA", tmp_path / "data")
+    dictionaries.main([
+        "--model", str(model), "--sets", str(cranfield), "--k", "2", "--codebooks", "4",
+        "--entries", "8",
+    ])  # fmt: skip
+    table = capsys.readouterr().out
+    assert [line.split("|")[2].strip() for line in table.splitlines()[2:]] == [
+        "dense", "dictionary of 768, k=2", "vq, product, 4 x 8", "vq, residual, 4 x 8",
+    ]  # fmt: skip

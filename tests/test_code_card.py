@@ -108,3 +108,23 @@ def test_labels_are_kept(tmp_path_factory: pytest.TempPathFactory) -> None:
     (folder / "labels.json").write_text('{"x": "y"}')
     with pytest.raises(ConfigurationError, match="does not hold labels"):
         read_labels(folder)
+
+
+def test_a_card_of_vectors_that_are_mapped_or_sparse(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In blocks, and with means far from zero, as of all vectors at once."""
+    from scipy.sparse import csr_array
+
+    from sparseret.encoders import dense_blocks
+
+    x = inputs() + 100
+    whole = rate_codes(both_signs(), x)
+    file = tmp_path_factory.mktemp("mapped") / "x.npy"
+    np.save(file, x)
+    monkeypatch.setattr(dense_blocks, "_BLOCK_VALUES", 30 * WIDTH)
+    for given in (np.load(file, mmap_mode="r"), csr_array(x), x.tolist()):
+        card = rate_codes(both_signs(), given)
+        for one, other in zip(card[:-1], whole[:-1], strict=True):
+            assert one == pytest.approx(other, rel=1e-6, abs=1e-9)
+        np.testing.assert_array_equal(card.densities, whole.densities)

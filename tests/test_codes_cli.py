@@ -169,7 +169,11 @@ def test_what_does_not_go_together(run: Callable[..., Any], vectors: Path, tmp_p
     out = str(tmp_path / "out")
     for arguments, message, status in (
         (("train", "autoencoder", file, "--out", out, "--model", "m"), "go with documents", 2),
-        (("train", "autoencoder", "corpus.jsonl", "--out", out), "documents need --model", 2),
+        (
+            ("train", "autoencoder", "corpus.jsonl", "--out", out),
+            "documents need --model or --encoder",
+            2,
+        ),
         (("train", "autoencoder", file, "--out", str(vectors)), "not an empty folder", 1),
         (("train", "autoencoder", str(vectors / "no.npy"), "--out", out), "cannot be read", 1),
         (("eval-codes", out, "--vectors", file), "give the folder of a codec", 1),
@@ -179,3 +183,34 @@ def test_what_does_not_go_together(run: Callable[..., Any], vectors: Path, tmp_p
         assert done.status == status
         assert message in " ".join(done.err.split())
         assert "Traceback" not in done.err
+
+
+@pytest.mark.parametrize("name", sorted(CODEC_OPTIONS))
+def test_the_card_of_every_codec(
+    run: Callable[..., Any], vectors: Path, tmp_path: Path, name: str
+) -> None:
+    pytest.importorskip("sklearn", reason="scikit-learn is not installed")
+    options = [part for option in CODEC_OPTIONS[name] for part in ("-O", option)]
+    codec, file = tmp_path / "codec", vectors / "x.npy"
+    run("train", "codec", name, file, "--out", codec, *options)
+    card = ("eval-codes", codec, "--vectors", file)
+    done = run(*card, "--labels", vectors / "classes.txt", "--json")
+    assert done.status == 0, done.err
+    found = json.loads(done.out)
+    (figures,) = found["cards"]
+    decodes = hasattr(load_codec(codec), "inverse_transform")
+    errors = ("normalized_error", "linear_error", "nonlinear_error", "cosine")
+    assert [figures[key] is not None for key in errors] == [decodes] * 4
+    assert 0 <= figures["dead"] < 1
+    assert figures["nnz"] > 0
+    assert 0.4 < found["probe_accuracy"] <= 1  # a few cells of many tell little
+    shown = run(*card)
+    assert (" - " in shown.out) != decodes
+    same = run(*card, "--against", codec, "--json")
+    if hasattr(load_codec(codec), "dictionary"):
+        assert json.loads(same.out)["stability"] == pytest.approx(1, abs=1e-6)
+    else:
+        assert f"the codec {name} has no dictionary" in same.err
+    refused = run(*card, "-k", "3")
+    assert refused.status == 1
+    assert f"-k goes with autoencoders, and this is a codec {name}" in " ".join(refused.err.split())

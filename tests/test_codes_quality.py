@@ -17,22 +17,22 @@ from sparseret import InvertedIndex, read_documents
 from sparseret.encoders.autoencoder_training import AutoencoderTrainer
 from sparseret.encoders.sparse_autoencoder import SparseAutoencoder
 from sparseret.eval.code_card import rate_codes
-from sparseret.eval.code_retrieval import DenseCollection, rate_retrieval
+from sparseret.eval.code_retrieval import VectorCollection, rate_retrieval
 from sparseret.eval.datasets import load_dataset
 
 FILE = Path(__file__).parent / "data" / "cranfield-minilm.npz"
 
 
 @pytest.fixture(scope="module")
-def collection() -> DenseCollection:
+def collection() -> VectorCollection:
     dataset = load_dataset("cranfield")
     ids = [record.document.id for record in read_documents(dataset.corpus)]
     with np.load(FILE) as arrays:
         documents, queries = (arrays[n].astype(np.float32) for n in ("documents", "queries"))
-    return DenseCollection(dataset, ids, documents, queries)
+    return VectorCollection(dataset, ids, documents, queries)
 
 
-def trained(collection: DenseCollection, k: int) -> SparseAutoencoder:
+def trained(collection: VectorCollection, k: int) -> SparseAutoencoder:
     torch = pytest.importorskip("torch", reason="torch is not installed")
     torch.set_num_threads(1)
     trainer = AutoencoderTrainer(
@@ -45,13 +45,13 @@ def principal(vectors: NDArray[np.float32], axes: NDArray[np.float32]) -> NDArra
     return vectors @ axes.T
 
 
-def test_dense_vectors_find_what_they_should(collection: DenseCollection) -> None:
+def test_dense_vectors_find_what_they_should(collection: VectorCollection) -> None:
     assert rate_retrieval(None, collection).ndcg == pytest.approx(0.5075, abs=0.001)
 
 
 @pytest.mark.parametrize(("k", "ahead"), [(8, 0.2), (64, -0.01)])
 def test_codes_against_vectors_of_as_many_bytes(
-    collection: DenseCollection, k: int, ahead: float, tmp_path: Path
+    collection: VectorCollection, k: int, ahead: float, tmp_path: Path
 ) -> None:
     """A code of k entries takes 4k bytes (16-bit columns, half precision): so do 2k numbers."""
     codec = trained(collection, k)

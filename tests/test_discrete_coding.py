@@ -173,3 +173,34 @@ def test_bad_input() -> None:
         trainer.fit([[1.0, np.nan], [1, 2]])
     with pytest.raises(VectorError, match="no vectors"):
         DiscreteSparseCoding(weights, **good).log_likelihood(np.ones((0, 3)))
+
+
+@pytest.mark.parametrize("states", ["binary", "ternary"])
+def test_a_stream_is_learned_from(states: CauseStates) -> None:
+    """Stepwise EM: more vectors make causes better that the first have set apart."""
+    side, true = 4, bars(4, 4000, states)
+    trainer = DiscreteCodingTrainer(
+        8, preselected=6, active=5, states=states, restarts=6, batch_size=100, seed=1
+    )
+    first, errors = 300, []
+    for begin, end in ((0, first), (first, 1000), (1000, 4000)):
+        codec = trainer.partial_fit(true.images[begin:end]).codec
+        best, cosines = match(true.causes, codec.weights)
+        assert sorted(best) == list(range(2 * side))
+        found = codec.weights[best] * np.sign(cosines)[:, None]
+        errors.append(float(np.sqrt(np.mean((found - true.causes) ** 2))))
+    assert errors[2] < 0.6 * errors[0]
+    assert errors[2] < 0.15
+    assert codec.sigma == pytest.approx(SIGMA, rel=0.1)
+    assert codec.pi * 2 * side == pytest.approx(np.abs(true.codes).sum(axis=1).mean(), rel=0.1)
+    with pytest.raises(VectorError, match="3 features, and those before 16"):
+        trainer.partial_fit(np.ones((5, 3)))
+
+
+def test_the_first_of_a_long_stream_are_fitted() -> None:
+    true = bars(4, 400, "binary")
+    settings: dict[str, Any] = {"preselected": 6, "active": 5, "restarts": 2, "batch_size": 10}
+    whole = DiscreteCodingTrainer(8, **settings).partial_fit(true.images)
+    parts = DiscreteCodingTrainer(8, **settings).fit(true.images[:160])
+    assert parts.codec.space != whole.codec.space
+    assert parts.partial_fit(true.images[160:]).codec.space == whole.codec.space

@@ -283,9 +283,11 @@ def test_fusion_of_the_index(retriever: Retriever) -> None:
     retriever.close()
     with Retriever.open(path, {"sense": Letters()}) as again:
         assert again.search("lift") == expected
-    with Retriever.create(path.with_name("one")) as one:
-        with pytest.raises(ConfigurationError, match="nothing to fuse"):
-            one.set_fusion(Convex())
+    with (
+        Retriever.create(path.with_name("one")) as one,
+        pytest.raises(ConfigurationError, match="nothing to fuse"),
+    ):
+        one.set_fusion(Convex())
     made = make(path.with_name("two"), corpus(5), fusion=Convex((1, 3)))
     assert made.fusion == Convex((1, 3))
 

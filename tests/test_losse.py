@@ -198,3 +198,33 @@ def test_bad_input_adds_nothing() -> None:
     for options in ({"alpha": 0}, {"alpha": float("nan")}, {"n_outputs": 0}, {"n_features": 0}):
         with pytest.raises(ConfigurationError):
             OnlineRidge(**{"n_features": 2, **options})  # type: ignore[arg-type]
+
+
+def test_moments_in_parts_are_those_of_the_whole() -> None:
+    x = np.random.default_rng(3).normal(5, [1, 0, 100, 1e-3], (500, 4)).astype(np.float32)
+    whole = Losse(4, groups=6).fit(x)
+    parts = Losse(4, groups=6)
+    for begin in range(0, 500, 7):
+        parts.partial_fit(x[begin : begin + 7])
+    np.testing.assert_allclose(parts._mean, whole._mean, rtol=1e-12)
+    np.testing.assert_allclose(parts._deviation, whole._deviation, rtol=1e-9)
+    np.testing.assert_allclose(parts._mean, x.mean(axis=0, dtype=np.float64), rtol=1e-12)
+    wide = x.astype(np.float64).std(axis=0)
+    np.testing.assert_allclose(parts._deviation[[0, 2, 3]], wide[[0, 2, 3]], rtol=1e-9)
+    before = parts.space
+    bad = x[:9].copy()
+    bad[8, 0] = np.nan
+    with pytest.raises(VectorError, match="vector 8"):
+        parts.partial_fit(bad)
+    assert parts.space == before  # nothing of it was taken
+
+
+def test_a_loaded_codec_learns_anew_only(tmp_path: Path) -> None:
+    x = np.random.default_rng(4).standard_normal((50, 4)).astype(np.float32)
+    Losse(4, groups=6).save(tmp_path / "raw")
+    load_codec(tmp_path / "raw").partial_fit(x)  # it has seen nothing: nothing is lost
+    Losse(4, groups=6).fit(x).save(tmp_path / "fitted")
+    loaded = load_codec(tmp_path / "fitted")
+    with pytest.raises(ConfigurationError, match=r"call fit\(X\)"):
+        loaded.partial_fit(x)
+    assert loaded.fit(2 * x).partial_fit(x).space != Losse(4, groups=6).fit(x).space

@@ -20,6 +20,7 @@ from sparseret.cli.sdr import sdr_app
 from sparseret.cli.search import search_command
 from sparseret.cli.train import train_app
 from sparseret.cli.tune import tune_command
+from sparseret.cli.vectors import vectors_app
 from sparseret.cli.verify import verify_command
 from sparseret.errors import SparseretError
 
@@ -41,6 +42,7 @@ app.command("tune")(tune_command)
 app.command("verify")(verify_command)
 app.add_typer(sdr_app, name="sdr")
 app.add_typer(train_app, name="train")
+app.add_typer(vectors_app, name="vectors")
 app.command("eval-codes")(eval_codes_command)
 
 

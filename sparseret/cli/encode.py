@@ -14,7 +14,7 @@ import typer
 
 from sparseret.cli.console import count
 from sparseret.cli.encoders import note_license, note_truncated, resolve_encoder
-from sparseret.cli.options import parse_options
+from sparseret.cli.options import EncoderOptions, parse_options
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -38,16 +38,7 @@ def encode_command(
             help="Encoder, such as splade:FOLDER, or auto.", show_default="that of --index"
         ),
     ] = None,
-    encoder_option: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--encoder-option",
-            "-O",
-            metavar="KEY=VALUE",
-            help="Option of the encoder, such as max_length=128; repeat it for more.",
-            show_default=False,
-        ),
-    ] = None,
+    encoder_option: EncoderOptions = None,
     index: Annotated[
         Path | None,
         typer.Option(

@@ -15,13 +15,13 @@ import typer
 
 from sparseret.cli.encoders import note_license, note_truncated
 from sparseret.cli.legs import (
-    EncoderOptions,
     FusionOption,
     LegOption,
     leg_encoders,
     leg_options,
     parse_fusion,
 )
+from sparseret.cli.options import EncoderOptions
 from sparseret.cli.recall import RecallOption, merge_with_progress
 
 if TYPE_CHECKING:

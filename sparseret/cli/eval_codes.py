@@ -12,9 +12,10 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from sparseret.encoders.codes import CodesEncoder
-    from sparseret.encoders.sparse_autoencoder import SparseAutoencoder
+    from sparseret.encoders.sparse_codes import SparseCodesEncoder
     from sparseret.eval.code_card import CodeCard
     from sparseret.eval.code_retrieval import CodeRetrieval
+    from sparseret.protocols import Codec
 
 __all__ = ["eval_codes_command"]
 
@@ -23,13 +24,13 @@ def eval_codes_command(
     folder: Annotated[
         Path,
         typer.Argument(
-            help="An encoder of codes, or a codec (sparseret train autoencoder).",
+            help="An encoder of codes, or a codec (sparseret train).",
             show_default=False,
         ),
     ],
     vectors: Annotated[
         Path | None,
-        typer.Option(help="Dense vectors to rate it on: a .npy file.", show_default=False),
+        typer.Option(help="Vectors to rate it on: a .npy or .npz file.", show_default=False),
     ] = None,
     dataset: Annotated[
         str | None,
@@ -42,7 +43,10 @@ def eval_codes_command(
     k: Annotated[
         list[int] | None,
         typer.Option(
-            "-k", min=1, help="Latents to keep; repeat it for more.", show_default="as it is saved"
+            "-k",
+            min=1,
+            help="Latents to keep, of an autoencoder; repeat it for more.",
+            show_default="as it is saved",
         ),
     ] = None,
     against: Annotated[
@@ -63,7 +67,7 @@ def eval_codes_command(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Rate a dictionary: error, dead and dense latents, stability, retrieval.
+    """Rate codes: error, dead and dense latents, stability, retrieval.
 
     sparseret eval-codes my-codec --vectors held-out.npy
 
@@ -78,6 +82,7 @@ def eval_codes_command(
     if plot is not None:
         check_plot(plot)
     encoder, codec = _open(folder)
+    codecs = _of_each_k(codec, k)
     found: list[CodeRetrieval] = []
     if vectors is not None:
         from sparseret.encoders.codecs import open_vectors
@@ -86,22 +91,17 @@ def eval_codes_command(
     else:
         from sparseret.eval.code_retrieval import encode_collection, rate_retrieval
 
-        collection = encode_collection(_needed(encoder, folder), dataset or "")
+        texts = _needed(encoder, folder)
+        collection = encode_collection(texts, dataset or "")
         inputs = collection.documents
-        query_k = None if encoder is None else encoder.query_k
         found = [rate_retrieval(None, collection)]
-        found += [
-            rate_retrieval(codec.with_k(n) if n != codec.k else codec, collection, query_k=query_k)
-            for n in (k or [codec.k])
-        ]
-    from sparseret.eval.code_card import match_dictionaries, probe_codes, rate_codes
+        found += [rate_retrieval(made, collection, query_k=texts.query_k) for made in codecs]
+    from sparseret.eval.code_card import dictionary_of, match_dictionaries, probe_codes, rate_codes
 
-    cards = [rate_codes(codec.with_k(n) if k else codec, inputs) for n in (k or [codec.k])]
+    cards = [rate_codes(made, inputs) for made in codecs]
     stability = None
     if against is not None:
-        stability = match_dictionaries(
-            codec.weights.dictionary, _open(against)[1].weights.dictionary
-        )
+        stability = match_dictionaries(dictionary_of(codec), dictionary_of(_open(against)[1]))
     probed = None
     if labels is not None:
         classes = labels.read_text("utf-8").splitlines()
@@ -109,7 +109,8 @@ def eval_codes_command(
     if plot is not None:
         from sparseret.eval.plots import plot_densities
 
-        plot_densities(plot, [card.densities for card in cards], [f"k={n}" for n in k or [codec.k]])
+        names = [codec.name] if k is None else [f"k={n}" for n in k]
+        plot_densities(plot, [card.densities for card in cards], names)
     if as_json:
         _print_json(cards, found, stability, probed)
     else:
@@ -120,24 +121,39 @@ def eval_codes_command(
         _print(cards, found, stability, probed, console)
 
 
-def _open(folder: Path) -> tuple[CodesEncoder | None, SparseAutoencoder]:
+def _open(folder: Path) -> tuple[CodesEncoder | SparseCodesEncoder | None, Codec]:
+    """The encoder, None where the folder is that of a codec alone, and the codec."""
     from sparseret.encoders.codecs import load_codec
     from sparseret.encoders.codes import CodesEncoder
+    from sparseret.encoders.sparse_codes import SparseCodesEncoder
+    from sparseret.errors import ConfigurationError
+    from sparseret.registry import load_saved_encoder
+
+    if (folder / "encoder.json").exists():
+        found = load_saved_encoder(folder)
+        if not isinstance(found, (CodesEncoder, SparseCodesEncoder)):
+            raise ConfigurationError(f"{folder}: the encoder {found.name} makes no codes")
+        return found, found.codec
+    if (folder / "modules.json").exists():
+        read = CodesEncoder(folder)
+        return read, read.codec
+    return None, load_codec(folder)
+
+
+def _of_each_k(codec: Codec, k: list[int] | None) -> list[Codec]:
     from sparseret.encoders.sparse_autoencoder import SparseAutoencoder
     from sparseret.errors import ConfigurationError
 
-    if (folder / "modules.json").exists():
-        saved = (folder / "encoder.json").exists()
-        encoder = CodesEncoder.load(folder) if saved else CodesEncoder(folder)
-        codec = encoder.codec
-    else:
-        encoder, codec = None, load_codec(folder)
+    if k is None:
+        return [codec]
     if not isinstance(codec, SparseAutoencoder):
-        raise ConfigurationError(f"{folder}: {codec.name} does not reconstruct vectors")
-    return encoder, codec
+        raise ConfigurationError(f"-k goes with autoencoders, and this is a codec {codec.name}")
+    return [codec.with_k(n) for n in k]
 
 
-def _needed(encoder: CodesEncoder | None, folder: Path) -> CodesEncoder:
+def _needed(
+    encoder: CodesEncoder | SparseCodesEncoder | None, folder: Path
+) -> CodesEncoder | SparseCodesEncoder:
     from sparseret.errors import ConfigurationError
 
     if encoder is None:
@@ -161,8 +177,8 @@ def _print(
         table.add_column(column, justify="right")
     for card in cards:
         table.add_row(
-            f"{card.nnz:.1f}", f"{card.normalized_error:.3f}", f"{card.linear_error:.3f}",
-            f"{card.nonlinear_error:.3f}", f"{card.cosine:.3f}", f"{card.dead:.1%}",
+            f"{card.nnz:.1f}", _share(card.normalized_error), _share(card.linear_error),
+            _share(card.nonlinear_error), _share(card.cosine), f"{card.dead:.1%}",
             f"{card.dense:.1%}",
         )  # fmt: skip
     console.print(f"{cards[0].n:,} vectors; errors as shares of their variance", highlight=False)
@@ -178,6 +194,10 @@ def _print(
         console.print(f"latents in common with the other: {stability:.3f}", highlight=False)
     if probed is not None:
         console.print(f"balanced accuracy of sparse probes: {probed:.3f}", highlight=False)
+
+
+def _share(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
 
 
 def _print_json(

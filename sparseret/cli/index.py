@@ -16,14 +16,13 @@ from sparseret.cli.console import count
 from sparseret.cli.encoders import note_license, note_truncated
 from sparseret.cli.legs import (
     DenseOption,
-    EncoderOptions,
     FusionOption,
     dense_settings,
     leg_encoders,
     leg_options,
     parse_fusion,
 )
-from sparseret.cli.options import parse_size
+from sparseret.cli.options import EncoderOptions, parse_size
 from sparseret.cli.recall import merge_with_progress
 
 if TYPE_CHECKING:

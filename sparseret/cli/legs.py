@@ -17,26 +17,12 @@ if TYPE_CHECKING:
 __all__ = [
     "DegradeOption",
     "DenseOption",
-    "EncoderOptions",
     "FusionOption",
     "LegOption",
     "dense_settings",
     "leg_encoders",
     "leg_options",
     "parse_fusion",
-]
-
-EncoderOptions = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--encoder-option",
-        "-O",
-        metavar="KEY=VALUE",
-        help="Option of the encoder, such as k1=0.9, variant=bm25+, language=german or "
-        '\'fields={"title": 2, "text": 1}\'; with several encoders LEG.KEY=VALUE. Repeat it for '
-        "more.",
-        show_default=False,
-    ),
 ]
 
 DenseOption = Annotated[

@@ -6,10 +6,24 @@ import json
 import re
 from collections.abc import Sequence
 from decimal import Decimal
+from typing import Annotated
 
 import typer
 
-__all__ = ["parse_options", "parse_size"]
+__all__ = ["EncoderOptions", "parse_options", "parse_size"]
+
+EncoderOptions = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--encoder-option",
+        "-O",
+        metavar="KEY=VALUE",
+        help="Option of the encoder, such as k1=0.9, language=german, max_length=128 or "
+        '\'fields={"title": 2, "text": 1}\'; with several encoders LEG.KEY=VALUE. Repeat '
+        "it for more.",
+        show_default=False,
+    ),
+]
 
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(I?)B", re.IGNORECASE | re.ASCII)
 

@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import sys
 from enum import Enum
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from sparseret.cli.train_concepts import concepts_command
+from sparseret.cli.train_graph import graph_command
+from sparseret.cli.train_source import (
+    EncodedBy,
+    ModelOption,
+    OutOption,
+    SourceArgument,
+    train_source,
+)
 
 __all__ = ["train_app"]
 
 train_app = typer.Typer(no_args_is_help=True, help="Train on your own documents or vectors.")
 train_app.command("concepts")(concepts_command)
+train_app.command("graph")(graph_command)
 
 
 class RecipeName(str, Enum):
@@ -35,25 +43,10 @@ def root() -> None:
 
 @train_app.command("autoencoder")
 def autoencoder_command(
-    source: Annotated[
-        str,
-        typer.Argument(
-            help="Documents: a .jsonl or .tsv file (also .gz, .zst) or a folder in BEIR's layout, "
-            "with --model. Or vectors: a .npy file, a row each, which may be larger than memory.",
-            show_default=False,
-        ),
-    ],
-    out: Annotated[
-        Path, typer.Option("--out", "-o", help="Folder to write, new.", show_default=False)
-    ],
-    model: Annotated[
-        str | None,
-        typer.Option(
-            help="Dense model of sentence-transformers that encodes the documents: its folder, or "
-            "a repository's id.",
-            show_default=False,
-        ),
-    ] = None,
+    source: SourceArgument,
+    out: OutOption,
+    model: ModelOption = None,
+    encoder: EncodedBy = None,
     latents: Annotated[
         int | None,
         typer.Option(min=2, help="Columns of the codes.", show_default="4 times the features"),
@@ -95,6 +88,11 @@ def autoencoder_command(
 
         sparseret index corpus.jsonl --encoder codes:my-codes
 
+    With a sparse encoder in place of a dense model, `sparse-codes` takes the place of `codes`:
+
+        sparseret train autoencoder corpus.jsonl --encoder splade:my-model --latents 4096
+        --out my-codes
+
     From vectors it makes a codec, the option `codec` of that encoder:
 
         sparseret train autoencoder vectors.npy --latents 4096 -k 64 --out my-codec
@@ -106,26 +104,10 @@ def autoencoder_command(
         learning_rate=learning_rate, refit=refit, seed=seed, device=device,
     )  # fmt: skip
     show = sys.stderr.isatty()
-    if source.endswith(".npy"):
-        if model is not None or query_k is not None or short:
-            raise typer.BadParameter("--model, --query-k and --short go with documents")
-        from sparseret.encoders.codecs import open_vectors
-
-        _refuse_used(out)
-        trainer.fit(open_vectors(source), show_progress=show).codec.save(out)
-        told = trainer.codec.description
-    else:
-        if model is None:
-            raise typer.BadParameter("documents need --model; vectors are in a .npy file")
-        from sparseret.readers import read_documents
-        from sparseret.train.codes import train_codes
-
-        documents = (record.document for record in read_documents(source))
-        encoder = train_codes(
-            model, documents, out, lambda found: trainer.fit(found, show_progress=show).codec,
-            short=short, query_k=query_k, device=device, show_progress=show,
-        )  # fmt: skip
-        told = encoder.description
+    told = train_source(
+        source, out, lambda found: trainer.fit(found, show_progress=show).codec,
+        model=model, encoder=encoder, short=short, query_k=query_k, device=device,
+    )  # fmt: skip
     last = trainer.history[-1]
     print(f"{out}: {told}")
     print(
@@ -144,21 +126,10 @@ def codec_command(
             show_default=False,
         ),
     ],
-    source: Annotated[
-        str,
-        typer.Argument(help="Documents, with --model, or a .npy file.", show_default=False),
-    ],
-    out: Annotated[
-        Path, typer.Option("--out", "-o", help="Folder to write, new.", show_default=False)
-    ],
-    model: Annotated[
-        str | None,
-        typer.Option(
-            help="Dense model of sentence-transformers that encodes the documents: its folder, or "
-            "a repository's id.",
-            show_default=False,
-        ),
-    ] = None,
+    source: SourceArgument,
+    out: OutOption,
+    model: ModelOption = None,
+    encoder: EncodedBy = None,
     option: Annotated[
         list[str] | None,
         typer.Option(
@@ -180,36 +151,12 @@ def codec_command(
         sparseret train codec dictionary vectors.npy -O dim=1024 -O k=16 --out my-codec
     """
     from sparseret.cli.options import parse_options
-    from sparseret.train.codes import train_codec, train_codes
+    from sparseret.train.codes import train_codec
 
     options = parse_options(option)
     show = sys.stderr.isatty()
-    if source.endswith(".npy"):
-        if model is not None:
-            raise typer.BadParameter("--model goes with documents")
-        from sparseret.encoders.codecs import open_vectors
-
-        _refuse_used(out)
-        codec = train_codec(name, open_vectors(source), options, show_progress=show)
-        codec.save(out)
-        print(f"{out}: {codec.description}")
-        return
-    if model is None:
-        raise typer.BadParameter("documents need --model; vectors are in a .npy file")
-    from sparseret.readers import read_documents
-
-    encoder = train_codes(
-        model,
-        (record.document for record in read_documents(source)),
-        out,
-        lambda found: train_codec(name, found, options, show_progress=show),
-        show_progress=show,
-    )
-    print(f"{out}: {encoder.description}")
-
-
-def _refuse_used(out: Path) -> None:
-    from sparseret.errors import ConfigurationError
-
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise ConfigurationError(f"{out} exists and is not an empty folder: choose another")
+    told = train_source(
+        source, out, lambda found: train_codec(name, found, options, show_progress=show),
+        model=model, encoder=encoder,
+    )  # fmt: skip
+    print(f"{out}: {told}")

@@ -1,15 +1,19 @@
-"""Vectors that autoencoders are trained on: in memory or mapped, in shuffled batches."""
+"""Vectors that codecs are trained on: in memory, mapped or sparse, in shuffled batches."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sparseret.encoders.codecs import check_dense
+from sparseret.encoders.dense_blocks import sparse_rows
 from sparseret.errors import VectorError
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 __all__ = [
     "Batch",
@@ -30,6 +34,8 @@ class Batch(NamedTuple):
     inputs: NDArray[np.float32]
     positives: NDArray[np.float32] | None
     gradients: NDArray[np.float32] | None
+    sparse: csr_array | None = None
+    """``inputs``, where they came as sparse rows."""
 
 
 def read_arrays(X: Any, *parallel: Any) -> tuple[Any, list[Any]]:  # noqa: N803
@@ -38,27 +44,38 @@ def read_arrays(X: Any, *parallel: Any) -> tuple[Any, list[Any]]:  # noqa: N803
     Raises:
         VectorError: not two-dimensional, or of different shapes.
     """
-    source = X if hasattr(X, "shape") else np.asarray(X)
+    source = _rows_of_any(X)
     if len(source.shape) != 2:
         check_dense(source)
-    others = [
-        part if part is None or hasattr(part, "shape") else np.asarray(part) for part in parallel
-    ]
+    others = [None if part is None else _rows_of_any(part) for part in parallel]
     for part in others:
         if part is not None and part.shape != source.shape:
             raise VectorError(f"shape {part.shape} where the vectors have {source.shape}")
     return source, others
 
 
+def _rows_of_any(given: Any) -> Any:
+    sparse = sparse_rows(given)
+    if sparse is not None:
+        return sparse
+    return given if hasattr(given, "shape") else np.asarray(given)
+
+
 def read_rows(source: Any, rows: NDArray[np.int64]) -> NDArray[np.float32]:
-    """Some rows, float32. Raises VectorError where they are not finite."""
+    """Some rows, dense, float32. Raises VectorError where they are not finite."""
+    from scipy.sparse import issparse
+
+    if issparse(source):
+        made: NDArray[np.float32] = source[rows].toarray()
+        return made
     return check_dense(source[rows], source.shape[1], numbers=rows.tolist())
 
 
 def read_batch(source: Any, others: Sequence[Any], rows: NDArray[np.int64]) -> Batch:
     """Some rows of vectors, and of the two arrays parallel to them. Raises VectorError."""
-    parallel = (None if part is None else read_rows(part, rows) for part in others)
-    return Batch(read_rows(source, rows), *parallel)
+    positives, gradients = (None if part is None else read_rows(part, rows) for part in others)
+    dense = read_rows(source, rows)
+    return Batch(dense, positives, gradients, sparse_rows(source[rows]))
 
 
 def shuffled_batches(

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from sparseret.encoders.autoencoder_batches import (
     Batch,
@@ -15,7 +14,9 @@ from sparseret.encoders.autoencoder_batches import (
     read_rows,
     shuffled_batches,
 )
+from sparseret.encoders.autoencoder_inputs import affinities_of
 from sparseret.encoders.autoencoder_recipes import RECIPES, Recipe
+from sparseret.encoders.autoencoder_state import AutoencoderState
 from sparseret.encoders.autoencoder_steps import (
     Chosen,
     activations,
@@ -30,6 +31,7 @@ from sparseret.encoders.autoencoder_steps import (
 )
 from sparseret.encoders.autoencoder_usage import LatentUsage
 from sparseret.encoders.checkpoints import require_torch
+from sparseret.encoders.options import whole_number
 from sparseret.encoders.sparse_autoencoder import (
     AutoencoderWeights,
     SparseAutoencoder,
@@ -37,6 +39,7 @@ from sparseret.encoders.sparse_autoencoder import (
 )
 from sparseret.errors import ConfigurationError
 from sparseret.progress import progress_bar
+from sparseret.protocols import Vectors
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -46,7 +49,10 @@ __all__ = ["AutoencoderTrainer", "Progress"]
 
 _DEAD_AFTER = 50_000
 _SAMPLE = 2**14
-"""Vectors that the median and the scale are taken of."""
+"""Vectors that the median is taken of, fewer where these are more values than the next."""
+_SAMPLE_VALUES = 2**24
+_MOST_WEIGHTS = 2**28
+"""Of an encoder whose width was not given."""
 
 
 class Progress(NamedTuple):
@@ -56,20 +62,6 @@ class Progress(NamedTuple):
     """Squared error by the variance of the batch."""
     dead: float
     """Share of latents that have not been chosen for long, 0 to 1."""
-
-
-@dataclass
-class _State:
-    """What changes from step to step."""
-
-    encoder: Tensor
-    decoder: Tensor | None
-    pre_bias: Tensor
-    latent_bias: Tensor
-    optimizer: Any
-    usage: LatentUsage
-    average: dict[str, Tensor]
-    step: int = 0
 
 
 class AutoencoderTrainer:
@@ -125,10 +117,8 @@ class AutoencoderTrainer:
             ("dim", dim, 2), ("k", k, 1), ("epochs", epochs, 1), ("batch_size", batch_size, 2),
             ("dead_after", dead_after, 1), ("auxiliary_k", auxiliary_k, 1),
         ):  # fmt: skip
-            if value is not None and (type(value) is not int or value < least):
-                raise ConfigurationError(
-                    f"{name} must be a whole number from {least}, got {value!r}"
-                )
+            if value is not None:
+                whole_number(name, value, least)
         if not 0 < learning_rate < 10:
             raise ConfigurationError(
                 f"learning_rate must be above 0 and below 10, got {learning_rate!r}"
@@ -146,23 +136,25 @@ class AutoencoderTrainer:
         self.seed = seed
         self.device = device
         self.history: list[Progress] = []
-        self._state: _State | None = None
+        self._state: AutoencoderState | None = None
         self._dead_after = dead_after or _DEAD_AFTER
 
     # --- training ---------------------------------------------------------------------------
 
     def fit(
         self,
-        X: ArrayLike,  # noqa: N803
+        X: Vectors,  # noqa: N803
         *,
-        positives: ArrayLike | None = None,
-        gradients: ArrayLike | None = None,
+        positives: Vectors | None = None,
+        gradients: Vectors | None = None,
         show_progress: bool = False,
     ) -> Self:
         """Train anew.
 
         Args:
-            X: vectors, shape (n, n_features); a memory-mapped array is read in blocks.
+            X: vectors, shape (n, n_features); a memory-mapped array is read in blocks. Of sparse
+                ones a batch at a time is made dense, to be reconstructed; they are encoded as they
+                are.
             positives: row i is what should be near row i of ``X``, for the contrastive loss; None
                 for the vectors themselves. Same shape.
             gradients: row i is the gradient of a loss at row i of ``X``, as
@@ -176,15 +168,16 @@ class AutoencoderTrainer:
             MissingExtraError: torch is not installed.
         """
         source, others = read_arrays(X, positives, gradients)
-        self._dead_after = self.dead_after or min(_DEAD_AFTER, len(source))
+        n = source.shape[0]
+        self._dead_after = self.dead_after or min(_DEAD_AFTER, n)
         self._state = None
         self.history = []
         self._start(source)
         rng = np.random.default_rng(self.seed)
-        steps = self.epochs * -(-len(source) // self.batch_size)
-        with progress_bar("Training", self.epochs * len(source), show=show_progress) as advance:
+        steps = self.epochs * -(-n // self.batch_size)
+        with progress_bar("Training", self.epochs * n, show=show_progress) as advance:
             for _ in range(self.epochs):
-                for rows in shuffled_batches(len(source), self.batch_size, rng):
+                for rows in shuffled_batches(n, self.batch_size, rng):
                     batch = read_batch(source, others, rows)
                     self._train(batch, len(self.history) / steps)
                     advance(len(rows))
@@ -192,10 +185,10 @@ class AutoencoderTrainer:
 
     def partial_fit(
         self,
-        X: ArrayLike,  # noqa: N803
+        X: Vectors,  # noqa: N803
         *,
-        positives: ArrayLike | None = None,
-        gradients: ArrayLike | None = None,
+        positives: Vectors | None = None,
+        gradients: Vectors | None = None,
     ) -> Self:
         """One pass over some vectors, in their order, at the full learning rate and final k.
 
@@ -204,8 +197,9 @@ class AutoencoderTrainer:
         source, others = read_arrays(X, positives, gradients)
         if self._state is None:
             self._start(source)
-        for begin in range(0, len(source), self.batch_size):
-            rows = np.arange(begin, min(begin + self.batch_size, len(source)))
+        n = source.shape[0]
+        for begin in range(0, n, self.batch_size):
+            rows = np.arange(begin, min(begin + self.batch_size, n))
             self._train(read_batch(source, others, rows), None)
         return self
 
@@ -219,7 +213,7 @@ class AutoencoderTrainer:
         state = self._state
         if state is None:
             raise ConfigurationError("the autoencoder has learned nothing: call fit(X) first")
-        weights = state.average or self._weights(state)
+        weights = state.average or state.weights
         arrays = {name: array.detach().cpu().numpy().copy() for name, array in weights.items()}
         if self.recipe.choice != "token":
             found = state.usage.thresholds_of_all(self.recipe.choice)
@@ -241,6 +235,10 @@ class AutoencoderTrainer:
 
         n, n_features = source.shape
         dim = 4 * n_features if self.dim is None else self.dim
+        if self.dim is None and dim * n_features > _MOST_WEIGHTS:
+            raise ConfigurationError(
+                f"vectors of {n_features} features need a number of latents: give dim, say 4096"
+            )
         widest = 4 * self.k if self.recipe.wide_weight else self.k
         if widest > dim:
             raise ConfigurationError(
@@ -249,7 +247,8 @@ class AutoencoderTrainer:
         if n < 2:
             raise ConfigurationError(f"{n} vectors are too few to learn from: give 2 or more")
         rng = np.random.default_rng(self.seed)
-        sample = np.sort(rng.choice(n, min(n, _SAMPLE), replace=False))
+        most = max(2, min(n, _SAMPLE, _SAMPLE_VALUES // max(1, n_features)))
+        sample = np.sort(rng.choice(n, most, replace=False))
         median = geometric_median(self._prepare(read_rows(source, sample)))
         rows = rng.standard_normal((dim, n_features))
         rows /= np.linalg.norm(rows, axis=1, keepdims=True)
@@ -265,7 +264,7 @@ class AutoencoderTrainer:
         # Gao et al., appendix A: so small an epsilon, as gradients of rare latents are small.
         optimizer = torch.optim.Adam(learned, lr=self.learning_rate, eps=6.25e-10)
         usage = LatentUsage(dim, self.device)
-        self._state = _State(encoder, decoder, pre_bias, latent_bias, optimizer, usage, {})
+        self._state = AutoencoderState(encoder, decoder, pre_bias, latent_bias, optimizer, usage)
 
     def _prepare(self, dense: NDArray[np.float32]) -> NDArray[np.float32]:
         return standardize(dense) if self.normalize else dense
@@ -295,7 +294,8 @@ class AutoencoderTrainer:
             group["lr"] = self.learning_rate * (1 if done is None else min(1.0, 5 * (1 - done)))
         state.optimizer.zero_grad(set_to_none=True)
 
-        loss, reconstruction = self._loss(state, inputs, positives, gradients, k)
+        sparse = None if self.normalize else batch.sparse
+        loss, reconstruction = self._loss(state, inputs, sparse, positives, gradients, k)
         loss.backward()
         if state.decoder is not None:
             _remove_parallel(state.decoder)
@@ -303,12 +303,19 @@ class AutoencoderTrainer:
         with torch.no_grad():
             if state.decoder is not None:
                 state.decoder /= state.decoder.norm(dim=1, keepdim=True).clamp(min=1e-12)
-            self._average(state)
-        state.step += 1
+            state.note(self.recipe.average)
         dead = float((state.usage.idle > self._dead_after).float().mean())
         self.history.append(Progress(reconstruction, dead))
 
-    def _loss(self, state: _State, inputs: Any, positives: Any, gradients: Any, k: int) -> Any:
+    def _loss(
+        self,
+        state: AutoencoderState,
+        inputs: Any,
+        sparse: Any,
+        positives: Any,
+        gradients: Any,
+        k: int,
+    ) -> Any:
         """The loss, and the normalised squared error of what was chosen."""
         import torch
 
@@ -316,7 +323,10 @@ class AutoencoderTrainer:
         dictionary = state.encoder if state.decoder is None else state.decoder
         centred = inputs - state.pre_bias
         with torch.no_grad():
-            affinities = centred @ state.encoder.T + state.latent_bias
+            affinities = affinities_of(
+                centred if sparse is None else sparse,
+                state.encoder, state.pre_bias, state.latent_bias,
+            )  # fmt: skip
             scores = affinities
             if recipe.by_gradient:
                 scores = affinities * (gradients @ dictionary.T).abs()
@@ -365,29 +375,13 @@ class AutoencoderTrainer:
         state.usage.note(used, values.detach()[kept], self.recipe.choice)
         return loss, float(error.detach())
 
-    def _choose(self, state: _State, scores: Tensor, k: int) -> Chosen:
+    def _choose(self, state: AutoencoderState, scores: Tensor, k: int) -> Chosen:
         if self.recipe.choice == "mutual":
             return choose_mutually(scores, k)
         if self.recipe.choice == "feature":
             n = len(scores)
             return choose_by_feature(scores, zipf_quotas(state.usage.counts, n * k, n))
         return choose_by_token(scores, k)
-
-    def _average(self, state: _State) -> None:
-        if not self.recipe.average:
-            return
-        # Few steps would leave the initial weights in the average: they are let go faster first.
-        decay = min(self.recipe.average, (1 + state.step) / (10 + state.step))
-        for name, weights in self._weights(state).items():
-            if name not in state.average:
-                state.average[name] = weights.detach().clone()
-            state.average[name].lerp_(weights.detach(), 1 - decay)
-
-    def _weights(self, state: _State) -> dict[str, Tensor]:
-        found = {
-            "encoder": state.encoder, "pre_bias": state.pre_bias, "latent_bias": state.latent_bias,
-        }  # fmt: skip
-        return found if state.decoder is None else {**found, "decoder": state.decoder}
 
 
 def _remove_parallel(decoder: Tensor) -> None:

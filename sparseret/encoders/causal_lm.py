@@ -28,7 +28,8 @@ import numpy as np
 from sparseret.encoders.causal_model import CausalModel, load_causal_model
 from sparseret.encoders.checkpoints import load_tokenizer
 from sparseret.encoders.model_folder import find_folder
-from sparseret.encoders.neural import NeuralEncoder, token_text, whole_number
+from sparseret.encoders.neural import NeuralEncoder, token_text
+from sparseret.encoders.options import whole_number
 from sparseret.encoders.reading import Reading, SpecialTokens, special_tokens, token_states
 from sparseret.encoders.row_ops import Pruning, prune_rows, with_values
 from sparseret.encoders.saved_folder import saved_name

@@ -22,8 +22,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from sparseret.errors import ConfigurationError, VectorError
 from sparseret.protocols import Codec
+from sparseret.vectors import check
 
 if TYPE_CHECKING:
+    from scipy.sparse import csr_array
     from typing_extensions import Self
 
 __all__ = [
@@ -53,6 +55,7 @@ CODECS: Mapping[str, str] = {
 
 _FORMAT = 1
 CODEC_FILE = "codec.safetensors"
+_NO_MATRIX = "{file} holds no sparse matrix, or was cut off; scipy.sparse.save_npz writes such"
 
 
 class SavedCodec(NamedTuple):
@@ -178,12 +181,15 @@ def read_codec(folder: str | Path) -> SavedCodec:
     return saved
 
 
-def open_vectors(file: str | Path) -> NDArray[Any]:
-    """Dense vectors of a .npy file, shape (n, n_features), mapped and not read.
+def open_vectors(file: str | Path) -> NDArray[Any] | csr_array:
+    """Vectors of a file, shape (n, n_features): dense ones of a .npy file, mapped and not read, or
+    sparse ones of a .npz file, as scipy.sparse.save_npz writes it.
 
     Raises:
-        VectorError: no such file, one that is no .npy file of numbers, or of another shape.
+        VectorError: no such file, one that is no such file of numbers, or of another shape.
     """
+    if Path(file).suffix == ".npz":
+        return _open_sparse(file)
     try:
         vectors: NDArray[Any] = np.load(file, mmap_mode="r", allow_pickle=False)
     except OSError as error:
@@ -198,6 +204,24 @@ def open_vectors(file: str | Path) -> NDArray[Any]:
             "(n, n_features)"
         )
     return vectors
+
+
+def _open_sparse(file: str | Path) -> csr_array:
+    from zipfile import BadZipFile
+    from zlib import error as ZlibError  # noqa: N812
+
+    from scipy.sparse import load_npz
+
+    try:
+        return check(load_npz(file))
+    except OSError as error:
+        raise VectorError(f"{file} cannot be read: {error.strerror or error}") from error
+    except (BadZipFile, EOFError, KeyError, ZlibError) as error:
+        raise VectorError(_NO_MATRIX.format(file=file)) from error
+    except VectorError as error:
+        raise VectorError(f"{file}: {error}") from error
+    except (AttributeError, TypeError, ValueError) as error:  # other content, by SciPy and NumPy
+        raise VectorError(_NO_MATRIX.format(file=file)) from error
 
 
 def check_dense(

@@ -31,6 +31,7 @@ from sparseret.encoders.dense_text import load_dense
 from sparseret.encoders.fields import whole_text
 from sparseret.encoders.latent_labels import read_labels, write_labels
 from sparseret.encoders.model_folder import find_folder, read_license, read_modules
+from sparseret.encoders.query_codes import query_coder
 from sparseret.encoders.saved_folder import (
     Module,
     copy_license,
@@ -116,13 +117,8 @@ class CodesEncoder:
             found = found.with_k(k)
         if query_k is None and codec is None:
             query_k = read_options(root).get("query_k")
-        if query_k is not None:
-            if not isinstance(found, SparseAutoencoder):
-                raise ConfigurationError(
-                    f"query_k={query_k!r}: the codec {found.name} has no such option"
-                )
-            found.project(np.zeros((0, found.n_features), np.float32), query_k)  # is it in range?
         self.query_k = query_k
+        self._code_queries = query_coder(found, query_k)
         self.codec = found
         """Turns the model's vectors into sparse ones."""
         self.dense = load_dense(
@@ -211,17 +207,24 @@ class CodesEncoder:
             ConfigurationError: the model cannot be used.
             MissingExtraError: torch or transformers is not installed.
         """
-        texts = whole_text(documents)
-        return self.codec.transform(
-            self._dense(texts, self.dense.document_prompt, "documents", show_progress)
-        )
+        return self.codec.transform(self.document_vectors(documents, show_progress=show_progress))
 
     def encode_queries(self, queries: Sequence[str], *, show_progress: bool = False) -> csr_array:
         """Codes of queries, float32, shape (len(queries), dim); errors as for documents."""
-        dense = self._dense(queries, self.dense.query_prompt, "queries", show_progress)
-        if self.query_k is not None and isinstance(self.codec, SparseAutoencoder):
-            return self.codec.project(dense, self.query_k)
-        return self.codec.transform(dense)
+        return self._code_queries(self.query_vectors(queries, show_progress=show_progress))
+
+    def document_vectors(
+        self, documents: Sequence[Document | str], *, show_progress: bool = False
+    ) -> NDArray[np.float32]:
+        """What the codec is given of documents, shape (len(documents), n_features)."""
+        texts = whole_text(documents)
+        return self._dense(texts, self.dense.document_prompt, "documents", show_progress)
+
+    def query_vectors(
+        self, queries: Sequence[str], *, show_progress: bool = False
+    ) -> NDArray[np.float32]:
+        """The same of queries."""
+        return self._dense(queries, self.dense.query_prompt, "queries", show_progress)
 
     def _dense(
         self, texts: Sequence[str], prompt: str, what: str, show: bool

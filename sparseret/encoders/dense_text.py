@@ -19,6 +19,7 @@ from sparseret.encoders.model_folder import (
     read_json,
     read_modules,
 )
+from sparseret.encoders.options import whole_number
 from sparseret.encoders.text_batches import (
     TextTokenizer,
     TokenBatch,
@@ -88,10 +89,7 @@ class DenseText:
             raise ConfigurationError(
                 f"pooling {pooling!r} is not one of {', '.join(get_args(DensePooling))}"
             )
-        if type(batch_tokens) is not int or batch_tokens < 1:
-            raise ConfigurationError(
-                f"batch_tokens must be a whole number from 1, got {batch_tokens!r}"
-            )
+        whole_number("batch_tokens", batch_tokens, 1)
         own = folder / "sentence_bert_config.json"
         if own.exists():
             said = read_json(own)

@@ -24,6 +24,7 @@ from sparseret.encoders.codecs import SavedCodec, StoredCodec, check_dense
 from sparseret.encoders.dense_blocks import rows_of, transform_blocks
 from sparseret.encoders.pursuits import PursuitMethod, pursue
 from sparseret.errors import ConfigurationError, VectorError
+from sparseret.protocols import Vectors
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -72,6 +73,11 @@ class Dictionary(StoredCodec):
         self.nonnegative = bool(nonnegative)
 
     @property
+    def dictionary(self) -> NDArray[np.float32]:
+        """What codes are weights of, a row each, shape (dim, n_features)."""
+        return self.atoms
+
+    @property
     def signed(self) -> bool:
         """Whether codes may hold negative values."""
         return not self.nonnegative
@@ -87,7 +93,7 @@ class Dictionary(StoredCodec):
 
     # --- codes ------------------------------------------------------------------------------
 
-    def transform(self, X: ArrayLike, *, show_progress: bool = False) -> csr_array:  # noqa: N803
+    def transform(self, X: Vectors, *, show_progress: bool = False) -> csr_array:  # noqa: N803
         """Codes, float32, shape (n, dim), at most k values a row; none for a zero vector.
 
         Raises:

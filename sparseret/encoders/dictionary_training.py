@@ -30,13 +30,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from sparseret.encoders.autoencoder_batches import read_arrays, read_rows, shuffled_batches
 from sparseret.encoders.dictionary import Dictionary, check_pursuit
+from sparseret.encoders.options import whole_number
 from sparseret.encoders.pursuits import PursuitMethod, pursue
 from sparseret.errors import ConfigurationError, VectorError
 from sparseret.progress import progress_bar
+from sparseret.protocols import Vectors
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -96,10 +98,7 @@ class DictionaryTrainer:
             ("dim", dim, 1), ("folds", folds, 2), ("epochs", epochs, 1),
             ("batch_size", batch_size, 1), ("seed", seed, 0),
         ):  # fmt: skip
-            if type(value) is not int or value < least:
-                raise ConfigurationError(
-                    f"{name} must be a whole number from {least}, got {value!r}"
-                )
+            whole_number(name, value, least)
         check_pursuit(k, dim, method)
         self.dim = dim
         self.k = k
@@ -112,7 +111,7 @@ class DictionaryTrainer:
         self.seed = seed
         self._state: _State | None = None
 
-    def fit(self, X: ArrayLike, *, show_progress: bool = False) -> Self:  # noqa: N803
+    def fit(self, X: Vectors, *, show_progress: bool = False) -> Self:  # noqa: N803
         """Learn anew from vectors, shape (n, n_features); a mapped array is read in blocks.
 
         Raises:
@@ -132,7 +131,7 @@ class DictionaryTrainer:
             raise VectorError("no vectors to learn from: give one or more that are not zero")
         return self
 
-    def partial_fit(self, X: ArrayLike) -> Self:  # noqa: N803
+    def partial_fit(self, X: Vectors) -> Self:  # noqa: N803
         """Learn from some more vectors, once and in their order; errors as for :meth:`fit`.
 
         The first atoms are taken from the vectors of the first call.

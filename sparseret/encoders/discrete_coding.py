@@ -36,7 +36,9 @@ from numpy.typing import ArrayLike, NDArray
 from sparseret import vectors
 from sparseret.encoders.codecs import SavedCodec, StoredCodec, check_dense
 from sparseret.encoders.dense_blocks import rows_of, transform_blocks
+from sparseret.encoders.options import whole_number
 from sparseret.errors import ConfigurationError, VectorError
+from sparseret.protocols import Vectors
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -75,9 +77,7 @@ class Truncation:
                 f"states {self.states!r} is not one of {', '.join(get_args(CauseStates))}"
             )
         for name in ("preselected", "active"):
-            value = getattr(self, name)
-            if type(value) is not int or value < 1:
-                raise ConfigurationError(f"{name} must be a whole number from 1, got {value!r}")
+            whole_number(name, getattr(self, name), 1)
         if self.active > self.preselected:
             raise ConfigurationError(
                 f"active must be at most preselected, {self.preselected}, got {self.active}"
@@ -169,8 +169,8 @@ def rows_at_a_time(n_features: int, truncation: Truncation) -> int:
 class DiscreteSparseCoding(StoredCodec):
     """A model of causes, as a codec (:class:`sparseret.protocols.Codec`).
 
-    ``fit`` is that of :class:`sparseret.encoders.discrete_coding_training.DiscreteCodingTrainer`,
-    which makes these.
+    ``fit`` and ``partial_fit`` are those of
+    :class:`sparseret.encoders.discrete_coding_training.DiscreteCodingTrainer`, which makes these.
 
     Args:
         weights: the causes, one a row, shape (dim, n_features).
@@ -221,6 +221,11 @@ class DiscreteSparseCoding(StoredCodec):
         self._causes = Causes(self.weights.astype(np.float64), self.sigma, self.pi)
 
     @property
+    def dictionary(self) -> NDArray[np.float32]:
+        """What codes are weights of, a row each, shape (dim, n_features)."""
+        return self.weights
+
+    @property
     def signed(self) -> bool:
         """Whether codes may hold negative values."""
         return self.truncation.states == "ternary"
@@ -234,7 +239,7 @@ class DiscreteSparseCoding(StoredCodec):
             f"causes, {kept}, {self.estimate})"
         )
 
-    def transform(self, X: ArrayLike, *, show_progress: bool = False) -> csr_array:  # noqa: N803
+    def transform(self, X: Vectors, *, show_progress: bool = False) -> csr_array:  # noqa: N803
         """Codes, float32, shape (n, dim); none for a zero vector.
 
         Raises:

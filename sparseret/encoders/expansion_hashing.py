@@ -20,13 +20,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from sparseret.encoders.codecs import SavedCodec, StoredCodec
 from sparseret.encoders.dense_blocks import keep_winners, transform_blocks
+from sparseret.encoders.options import whole_number
 from sparseret.encoders.random_projection import project_dense
 from sparseret.errors import ConfigurationError
 from sparseret.kernels import RandomMatrix
+from sparseret.protocols import Vectors
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -67,8 +69,7 @@ class ExpansionHashing(StoredCodec):
         values: Literal["binary", "sums"] = "binary",
         seed: int = 0,
     ) -> None:
-        if type(n_features) is not int or n_features < 2:
-            raise ConfigurationError(f"n_features {n_features!r}: must be a whole number from 2")
+        whole_number("n_features", n_features, 2)
         units = _EXPANSION * n_features if dim is None else dim
         self._matrix = RandomMatrix(units, sampling, seed, signed=False)
         self._matrix.check()
@@ -90,7 +91,7 @@ class ExpansionHashing(StoredCodec):
         """Number of units."""
         return self._matrix.n_components
 
-    def transform(self, X: ArrayLike, *, show_progress: bool = False) -> csr_array:  # noqa: N803
+    def transform(self, X: Vectors, *, show_progress: bool = False) -> csr_array:  # noqa: N803
         """Codes, float32, shape (n, dim), ``winners`` values a row; fewer if fewer are above 0.
 
         A vector whose features are all equal excites nothing, and its code is empty. Of equal sums

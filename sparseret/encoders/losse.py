@@ -19,17 +19,21 @@ References:
 
 from __future__ import annotations
 
+import copy
 import itertools
 import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from sparseret import vectors
 from sparseret.encoders.codecs import SavedCodec, StoredCodec
 from sparseret.encoders.dense_blocks import read_blocks, rows_of, transform_blocks
+from sparseret.encoders.options import whole_number
+from sparseret.encoders.running_moments import RunningMoments
 from sparseret.errors import ConfigurationError, VectorError
+from sparseret.protocols import Vectors
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -72,8 +76,7 @@ class Losse(StoredCodec):
             ("directions", directions, 1),
             ("seed", seed, 0),
         ):
-            if type(value) is not int or value < least:
-                raise ConfigurationError(f"{name} {value!r}: must be a whole number from {least}")
+            whole_number(name, value, least)
         if directions > 16 or groups * (bins + 1) ** directions > vectors.MAX_DIM:
             raise ConfigurationError(
                 f"{groups} grids with {bins + 1} nodes along {directions} sides are more than 2^31 "
@@ -87,6 +90,7 @@ class Losse(StoredCodec):
         self._projection = _draw(n_features, groups * directions, seed)
         self._mean = np.zeros(n_features)
         self._deviation = np.ones(n_features)
+        self._moments: RunningMoments | None = RunningMoments(n_features)
 
     @property
     def description(self) -> str:
@@ -98,33 +102,47 @@ class Losse(StoredCodec):
         """Number of cells."""
         return self.groups * int((self.bins + 1) ** self.directions)
 
-    def fit(self, X: ArrayLike) -> Losse:  # noqa: N803
+    def fit(self, X: Vectors) -> Losse:  # noqa: N803
         """Learn the mean and the deviation of each feature, by which vectors are standardised.
 
         Without it vectors are taken as they are. A feature that does not vary is only centred.
 
         Args:
-            X: shape (n, n_features); memory-mapped vectors are read twice, in blocks.
+            X: shape (n, n_features); memory-mapped vectors are read in blocks.
 
         Raises:
             VectorError: no vectors, another width, or values that are not finite.
         """
-        count, total = 0, np.zeros(self.n_features)
-        for block in read_blocks(X, self.n_features):
-            count += len(block)
-            total += block.sum(axis=0, dtype=np.float64)
-        if not count:
+        return self._learn(RunningMoments(self.n_features), X)
+
+    def partial_fit(self, X: Vectors) -> Losse:  # noqa: N803
+        """Learn from some more vectors; arguments and errors are those of :meth:`fit`.
+
+        The same vectors in parts give what :meth:`fit` gives, but for rounding.
+
+        Raises:
+            ConfigurationError: the codec was fitted, saved and loaded.
+        """
+        if self._moments is None:
+            raise ConfigurationError(
+                "a saved codec does not keep how many vectors it has seen: call fit(X)"
+            )
+        return self._learn(copy.deepcopy(self._moments), X)
+
+    def _learn(self, moments: RunningMoments, vectors: Vectors) -> Losse:
+        """What was learned before stays where the vectors are refused."""
+        for block in read_blocks(vectors, self.n_features):
+            moments.add(block)
+        if not moments.count:
             raise VectorError("there must be at least one vector to learn from")
-        mean, squares = total / count, np.zeros(self.n_features)
-        for block in read_blocks(X, self.n_features):
-            squares += np.square(block - mean).sum(axis=0)
-        deviation = np.sqrt(squares / count)
+        deviation = np.sqrt(moments.squares / moments.count)
         # What is left of a constant feature is rounding, and must not be blown up.
-        constant = deviation <= 1e-6 * np.abs(mean)
-        self._mean, self._deviation = mean, np.where(constant | (deviation == 0), 1.0, deviation)
+        constant = deviation <= 1e-6 * np.abs(moments.mean)
+        self._moments, self._mean = moments, moments.mean.copy()
+        self._deviation = np.where(constant | (deviation == 0), 1.0, deviation)
         return self
 
-    def transform(self, X: ArrayLike, *, show_progress: bool = False) -> csr_array:  # noqa: N803
+    def transform(self, X: Vectors, *, show_progress: bool = False) -> csr_array:  # noqa: N803
         """Codes, float32, shape (n, dim); the values of a row sum to ``groups``.
 
         Raises:
@@ -161,6 +179,8 @@ class Losse(StoredCodec):
         made._projection, made._mean, made._deviation = (
             saved.arrays[name] for name in ("projection", "mean", "deviation")
         )
+        if made._mean.any() or (made._deviation != 1).any():
+            made._moments = None
         return made
 
     @property

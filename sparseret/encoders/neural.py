@@ -29,6 +29,7 @@ from sparseret.encoders.model_folder import (
     read_license,
     weight_files,
 )
+from sparseret.encoders.options import whole_number
 from sparseret.encoders.reading import Reading, SpecialTokens, special_tokens, window_slices
 from sparseret.encoders.row_ops import join_rows, stack_rows
 from sparseret.encoders.saved_folder import known_options, read_saved, saved_name
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
     from typing_extensions import Self
 
-__all__ = ["NeuralEncoder", "token_text", "whole_number"]
+__all__ = ["NeuralEncoder", "token_text"]
 
 _TOKENIZER_FILES = ("tokenizer.json", "vocab.txt")
 
@@ -327,13 +328,6 @@ class NeuralEncoder(ABC):
     @classmethod
     def _saved_options(cls, folder: Path) -> dict[str, Any]:
         return read_saved(folder, cls.name)
-
-
-def whole_number(name: str, value: object, least: int) -> int:
-    """An option that must be a whole number. Raises ConfigurationError."""
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise ConfigurationError(f"{name} must be a whole number, {least} or more, got {value!r}")
-    return value
 
 
 def token_text(tokenizer: Tokenizer, column: int) -> str:

@@ -9,6 +9,8 @@ __all__ = ["refit_values"]
 
 _ROUNDS = 100
 _BLOCK = 256
+_ROW_VALUES = 2**24
+"""Of chosen rows that are held at a time."""
 """Codes at a time: each holds its k rows of the dictionary."""
 
 
@@ -37,8 +39,9 @@ def refit_values(
            Linear Inverse Problems. SIAM Journal on Imaging Sciences, 2009.
     """
     made = np.empty_like(values)
-    for begin in range(0, len(targets), _BLOCK):
-        inside = slice(begin, begin + _BLOCK)
+    size = max(1, min(_BLOCK, _ROW_VALUES // max(1, columns.shape[1] * targets.shape[1])))
+    for begin in range(0, len(targets), size):
+        inside = slice(begin, begin + size)
         rows = dictionary[columns[inside]]
         gram = rows @ rows.transpose(0, 2, 1)
         wanted = np.einsum("nkf,nf->nk", rows, targets[inside])

@@ -22,9 +22,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from sparseret.encoders.autoencoder_batches import read_arrays, read_rows
+from sparseret.encoders.dense_blocks import read_blocks
+from sparseret.encoders.options import whole_number
 from sparseret.encoders.vector_quantiser import (
     Quantisation,
     VectorQuantiser,
@@ -32,6 +34,7 @@ from sparseret.encoders.vector_quantiser import (
 )
 from sparseret.errors import ConfigurationError, VectorError
 from sparseret.progress import progress_bar
+from sparseret.protocols import Vectors
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -40,6 +43,9 @@ __all__ = ["QuantiserTrainer"]
 
 _SAMPLE = 256
 """Vectors an entry, that :meth:`QuantiserTrainer.fit` draws from longer arrays."""
+_LEAST_SAMPLE = 4
+"""The same, where vectors are wide."""
+_SAMPLE_VALUES = 2**26
 _BLOCK_VALUES = 2**22
 """Of distances that are held at a time."""
 
@@ -75,10 +81,7 @@ class QuantiserTrainer:
             ("codebooks", codebooks, 1), ("entries", entries, 1), ("assignments", assignments, 1),
             ("iterations", iterations, 1), ("seed", seed, 0),
         ):  # fmt: skip
-            if type(value) is not int or value < least:
-                raise ConfigurationError(
-                    f"{name} must be a whole number from {least}, got {value!r}"
-                )
+            whole_number(name, value, least)
         if assignments > entries:
             raise ConfigurationError(
                 f"assignments must be from 1 to {entries}, the entries, got {assignments}"
@@ -96,8 +99,10 @@ class QuantiserTrainer:
         self._books: list[_Book] = []
         self._n_features = 0
 
-    def fit(self, X: ArrayLike, *, show_progress: bool = False) -> Self:  # noqa: N803
+    def fit(self, X: Vectors, *, show_progress: bool = False) -> Self:  # noqa: N803
         """Learn anew from vectors, shape (n, n_features), of which 256 an entry are drawn.
+
+        Of wide ones it is as many as 2^26 values hold, and at least 4 an entry.
 
         Raises:
             VectorError: fewer distinct vectors than entries, of another shape, or not finite.
@@ -106,7 +111,8 @@ class QuantiserTrainer:
         source, _ = read_arrays(X)
         rng = np.random.default_rng(self.seed)
         n = source.shape[0]
-        rows = np.sort(rng.choice(n, min(n, _SAMPLE * self.entries), replace=False))
+        most = max(_LEAST_SAMPLE * self.entries, _SAMPLE_VALUES // max(1, source.shape[1]))
+        rows = np.sort(rng.choice(n, min(n, _SAMPLE * self.entries, most), replace=False))
         left = _without_zeros(read_rows(source, rows))
         self._check_parts(left)
         books = []
@@ -120,7 +126,7 @@ class QuantiserTrainer:
         self._books, self._n_features = books, int(source.shape[1])
         return self
 
-    def partial_fit(self, X: ArrayLike) -> Self:  # noqa: N803
+    def partial_fit(self, X: Vectors) -> Self:  # noqa: N803
         """Learn from some more vectors, of which the first are enough for :meth:`fit`.
 
         Errors are those of :meth:`fit`, and VectorError for another width than before.
@@ -128,16 +134,17 @@ class QuantiserTrainer:
         if not self._books:
             return self.fit(X)
         source, _ = read_arrays(X)
-        left = _without_zeros(read_rows(source, np.arange(source.shape[0])))
-        if left.shape[1] != self._n_features:
+        if source.shape[1] != self._n_features:
             raise VectorError(
-                f"vectors have {left.shape[1]} features, and those before {self._n_features}"
+                f"vectors have {source.shape[1]} features, and those before {self._n_features}"
             )
         places = slices_of(self._n_features, self.codebooks, self.kind)
-        for book, place in zip(self._books, places, strict=True):
-            near = book.add(left[:, place])
-            if self.kind == "residual":
-                left -= book.entries[near]
+        for block in read_blocks(source, self._n_features):
+            left = _without_zeros(block)
+            for book, place in zip(self._books, places, strict=True):
+                near = book.add(left[:, place])
+                if self.kind == "residual":
+                    left -= book.entries[near]
         return self
 
     @property

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from sparseret.encoders.options import whole_number
 from sparseret.errors import ConfigurationError
 from sparseret.kernels import Rows
 
@@ -48,8 +49,8 @@ class Pruning:
                 raise ConfigurationError(f"pruning: {name} {value!r} is out of range")
             object.__setattr__(self, name, float(value))
         top_k = self.top_k
-        if top_k is not None and (type(top_k) is not int or top_k < 1):
-            raise ConfigurationError(f"pruning: top_k must be a whole number from 1, got {top_k!r}")
+        if top_k is not None:
+            whole_number("pruning: top_k", top_k, 1)
 
     @property
     def options(self) -> dict[str, Any]:

@@ -17,12 +17,13 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from sparseret.encoders.codecs import SavedCodec, StoredCodec
 from sparseret.encoders.dense_blocks import keep_winners, transform_blocks
 from sparseret.encoders.sdr_hash import scatter
 from sparseret.errors import ConfigurationError
+from sparseret.protocols import Vectors
 from sparseret.vectors import MAX_DIM
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ class SdrCodec(StoredCodec):
             f"{self.n_features} features)"
         )
 
-    def transform(self, X: ArrayLike, *, show_progress: bool = False) -> csr_array:  # noqa: N803
+    def transform(self, X: Vectors, *, show_progress: bool = False) -> csr_array:  # noqa: N803
         """Codes, float32, values 1, shape (n, cells), in blocks: ``X`` may be memory-mapped.
 
         A vector of zeros has an empty code.

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
 
 from sparseret.encoders.codecs import SavedCodec, StoredCodec
 from sparseret.encoders.dense_blocks import keep_winners, transform_blocks
 from sparseret.encoders.random_projection import SparseRandomProjection
 from sparseret.errors import ConfigurationError
+from sparseret.protocols import Vectors
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -71,16 +71,18 @@ class SignedProjection(StoredCodec):
         """Number of components."""
         return self._projection.n_components
 
-    def transform(self, X: ArrayLike, *, show_progress: bool = False) -> csr_array:  # noqa: N803
+    def transform(self, X: Vectors, *, show_progress: bool = False) -> csr_array:  # noqa: N803
         """Codes, float32, shape (n, dim), ``active`` values a row (none for a zero vector).
 
         Raises:
             VectorError: another width, values that are not finite, or above 1e20 in magnitude.
         """
         rows = max(1, _BLOCK_VALUES // max(self.dim, self.n_features))
-        return transform_blocks(X, self._codes, self.n_features, rows=rows, show=show_progress)
+        return transform_blocks(
+            X, self._codes, self.n_features, rows=rows, show=show_progress, of_sparse=self._codes
+        )
 
-    def _codes(self, block: NDArray[np.float32]) -> csr_array:
+    def _codes(self, block: Vectors) -> csr_array:
         dense = self._projection.transform(block)
         return keep_winners(np.abs(dense), self.active, dense)
 

@@ -20,10 +20,11 @@ References:
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from sparseret import vectors
 from sparseret.encoders.codecs import SavedCodec, StoredCodec, check_dense
@@ -31,6 +32,7 @@ from sparseret.encoders.dense_blocks import rows_of, transform_blocks
 from sparseret.encoders.nonnegative_refit import refit_values
 from sparseret.errors import ConfigurationError, VectorError
 from sparseret.kernels import top_k
+from sparseret.protocols import Vectors
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -147,6 +149,11 @@ class SparseAutoencoder(StoredCodec):
         self._bias = weights.latent_bias - weights.encoder @ weights.pre_bias
 
     @property
+    def dictionary(self) -> NDArray[np.float32]:
+        """What codes are weights of, a row each, shape (dim, n_features)."""
+        return self.weights.dictionary
+
+    @property
     def signed(self) -> bool:
         """Whether codes may hold negative values."""
         return self.activation == "linear"
@@ -174,17 +181,38 @@ class SparseAutoencoder(StoredCodec):
 
     # --- codes ------------------------------------------------------------------------------
 
-    def transform(self, X: ArrayLike, *, show_progress: bool = False) -> csr_array:  # noqa: N803
+    def transform(self, X: Vectors, *, show_progress: bool = False) -> csr_array:  # noqa: N803
         """Codes, float32, shape (n, dim), at most k values a row unless by thresholds.
 
         Of equal latents those with the smaller columns are taken. A zero vector has an empty code:
-        it stands for a text without words.
+        it stands for a text without words. Sparse vectors are multiplied as they
+        are, unless they are normalised first; the sums of a product come in another order then.
 
         Raises:
             VectorError: ``X`` is no (n, n_features) array of finite numbers.
         """
+        from scipy.sparse import issparse
+
         rows = max(1, _BLOCK_VALUES // self.dim)
-        return transform_blocks(X, self._codes, self.n_features, rows=rows, show=show_progress)
+        if self.normalize or not issparse(X):
+            return transform_blocks(X, self._codes, self.n_features, rows=rows, show=show_progress)
+        if self.refit:  # for which a block is made dense
+            rows = max(1, min(rows, _BLOCK_VALUES // self.n_features))
+
+        def of_sparse(block: csr_array) -> csr_array:
+            latents = block @ self._turned
+            latents += self._bias
+            dense = block.toarray() if self.refit else None
+            return self._choose(latents, np.diff(block.indptr) > 0, dense)
+
+        return transform_blocks(
+            X, self._codes, self.n_features, rows=rows, show=show_progress, of_sparse=of_sparse
+        )
+
+    @cached_property
+    def _turned(self) -> NDArray[np.float32]:
+        """The encoder as SciPy wants it, which would else copy it for each product."""
+        return np.ascontiguousarray(self.weights.encoder.T)
 
     def affinities(self, X: NDArray[np.float32]) -> NDArray[np.float32]:  # noqa: N803
         """All latents before any is chosen, float32, shape (n, dim); for small n."""
@@ -197,16 +225,30 @@ class SparseAutoencoder(StoredCodec):
 
     def _codes(self, dense: NDArray[np.float32]) -> csr_array:
         latents = self.affinities(dense)
-        some = dense.any(axis=1)
+        prepared = standardize(dense) if self.normalize else dense
+        return self._choose(latents, np.any(dense, axis=1), prepared)
+
+    def _choose(
+        self,
+        latents: NDArray[np.float32],
+        some: NDArray[np.bool_],
+        targets: NDArray[np.float32] | None,
+    ) -> csr_array:
+        """Codes from all latents, which may be changed.
+
+        Args:
+            latents: shape (n, dim).
+            some: whether each vector is other than zero.
+            targets: what values are fitted to; needed by ``refit`` alone.
+        """
         if self.weights.thresholds is not None:
             latents[latents <= np.maximum(self.weights.thresholds, 0)] = 0
             latents[~some] = 0
             return vectors.check(latents)
         columns, values = top_k(latents, self.k)
-        if self.refit:
-            prepared = standardize(dense) if self.normalize else dense
-            targets = prepared - self.weights.pre_bias
-            values = refit_values(targets, self.weights.dictionary, columns, np.maximum(values, 0))
+        if self.refit and targets is not None:
+            left = targets - self.weights.pre_bias
+            values = refit_values(left, self.weights.dictionary, columns, np.maximum(values, 0))
         if self.activation == "relu":
             values = np.maximum(values, 0)
         values[~some] = 0
@@ -226,7 +268,7 @@ class SparseAutoencoder(StoredCodec):
         made += self.weights.pre_bias
         return made
 
-    def project(self, X: ArrayLike, k: int) -> csr_array:  # noqa: N803
+    def project(self, X: Vectors, k: int) -> csr_array:  # noqa: N803
         """The k largest positive products with the directions of latents, shape (n, dim).
 
         For queries: the product of all of them with a code is, up to what is the same for all
@@ -238,6 +280,10 @@ class SparseAutoencoder(StoredCodec):
             ConfigurationError: k is out of its range, or vectors are normalised.
             VectorError: as of :meth:`transform`.
         """
+        return self.directions(k).transform(X)
+
+    def directions(self, k: int) -> SparseAutoencoder:
+        """What :meth:`project` does, as a codec; errors as there."""
         if self.normalize:
             raise ConfigurationError("codes of normalised vectors do not reconstruct the vectors")
         directions = AutoencoderWeights(
@@ -245,7 +291,7 @@ class SparseAutoencoder(StoredCodec):
             np.zeros(self.n_features, np.float32),
             np.zeros(self.dim, np.float32),
         )
-        return SparseAutoencoder(directions, k).transform(X)
+        return SparseAutoencoder(directions, k)
 
     # --- saving -----------------------------------------------------------------------------
 

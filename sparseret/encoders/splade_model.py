@@ -29,6 +29,7 @@ import numpy as np
 
 from sparseret.encoders.device_head import DeviceHead, load_head
 from sparseret.encoders.model_folder import read_json
+from sparseret.encoders.options import whole_number
 from sparseret.encoders.row_ops import (
     Pruning,
     empty_rows,
@@ -110,8 +111,8 @@ class Machine:
                 f"backend {self.backend!r} is not one of {', '.join(get_args(Backend))}"
             )
         for name, value in (("batch_tokens", self.batch_tokens), ("threads", self.threads)):
-            if value is not None and (type(value) is not int or value < 1):
-                raise ConfigurationError(f"{name} must be a whole number from 1, got {value!r}")
+            if value is not None:
+                whole_number(name, value, 1)
 
 
 class SpladeModel:

@@ -32,7 +32,8 @@ from sparseret.encoders.checkpoints import (
     save_checkpoint,
 )
 from sparseret.encoders.model_folder import read_json
-from sparseret.encoders.neural import NeuralEncoder, whole_number
+from sparseret.encoders.neural import NeuralEncoder
+from sparseret.encoders.options import whole_number
 from sparseret.encoders.reading import (
     Reading,
     States,

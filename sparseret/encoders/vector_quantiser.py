@@ -32,7 +32,9 @@ from numpy.typing import ArrayLike, NDArray
 from sparseret import vectors
 from sparseret.encoders.codecs import SavedCodec, StoredCodec
 from sparseret.encoders.dense_blocks import rows_of, transform_blocks
+from sparseret.encoders.options import whole_number
 from sparseret.errors import ConfigurationError, VectorError
+from sparseret.protocols import Vectors
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -87,10 +89,7 @@ class VectorQuantiser(StoredCodec):
         if self.entries.ndim != 3 or 0 in self.entries.shape:
             raise VectorError(f"entries: shape {self.entries.shape}, not (m, n, width)")
         m, n, width = self.entries.shape
-        if type(n_features) is not int or n_features < 1:
-            raise ConfigurationError(
-                f"n_features must be a whole number from 1, got {n_features!r}"
-            )
+        whole_number("n_features", n_features, 1)
         expected = n_features if kind == "residual" else -(-n_features // m)
         if width != expected or (kind == "product" and m > n_features):
             raise VectorError(
@@ -126,7 +125,7 @@ class VectorQuantiser(StoredCodec):
 
     # --- codes ------------------------------------------------------------------------------
 
-    def transform(self, X: ArrayLike, *, show_progress: bool = False) -> csr_array:  # noqa: N803
+    def transform(self, X: Vectors, *, show_progress: bool = False) -> csr_array:  # noqa: N803
         """Codes, float32, shape (n, dim); of entries at equal distance the first is taken.
 
         A zero vector has an empty code: it stands for a text without words.

@@ -3,24 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from sparseret.encoders.dense_blocks import read_blocks
+from sparseret.encoders.running_moments import RunningMoments
 from sparseret.errors import ConfigurationError, MissingExtraError, VectorError
-from sparseret.protocols import Codec
+from sparseret.protocols import Codec, Vectors
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
-__all__ = ["CodeCard", "Decoder", "match_dictionaries", "probe_codes", "rate_codes"]
+__all__ = [
+    "CodeCard",
+    "Decoder",
+    "dictionary_of",
+    "match_dictionaries",
+    "probe_codes",
+    "rate_codes",
+]
 
 _DENSE = 0.1
 """Share of vectors from which on a latent counts as dense."""
 _RIDGE = 1e-6
+_MOST_MAPPED = 4096
+"""Features of which a linear map of the errors is fitted: it takes their square."""
 
 
+@runtime_checkable
 class Decoder(Codec, Protocol):
     """A codec that can be undone."""
 
@@ -37,13 +50,14 @@ class CodeCard(NamedTuple):
     """Latents."""
     nnz: float
     """Mean non-zero values of a code."""
-    normalized_error: float
+    normalized_error: float | None
     """Squared error of reconstructions by that of the mean vector: the share of variance
-    unexplained, FVU."""
-    linear_error: float
+    unexplained, FVU; None where the codec reconstructs nothing, as of the next two."""
+    linear_error: float | None
     """Part of ``normalized_error`` that a linear map of the vectors predicts ("dark matter" that is
-    linear [1]_); measured on the second half with a map fitted to the first."""
-    cosine: float
+    linear [1]_); measured on the second half with a map fitted to the first. None, too, for more
+    than 4096 features."""
+    cosine: float | None
     """Mean cosine between vectors and reconstructions."""
     dead: float
     """Share of latents that no vector activates."""
@@ -53,51 +67,66 @@ class CodeCard(NamedTuple):
     """Share of the vectors that activate each latent, shape (dim,)."""
 
     @property
-    def explained_variance(self) -> float:
+    def explained_variance(self) -> float | None:
         """1 - ``normalized_error``."""
-        return 1 - self.normalized_error
+        return None if self.normalized_error is None else 1 - self.normalized_error
 
     @property
-    def nonlinear_error(self) -> float:
+    def nonlinear_error(self) -> float | None:
         """The rest of ``normalized_error``."""
+        if self.normalized_error is None or self.linear_error is None:
+            return None
         return self.normalized_error - self.linear_error
 
 
-def rate_codes(codec: Decoder, X: ArrayLike) -> CodeCard:  # noqa: N803
+def rate_codes(codec: Codec, X: Vectors) -> CodeCard:  # noqa: N803
     """Rate a codec on vectors, shape (n, n_features); better others than it was trained on.
 
+    Memory-mapped and sparse vectors are read in blocks.
+
     Raises:
-        VectorError: fewer than 4 vectors, all of them the same, or not fit for the codec.
+        VectorError: fewer than 4 vectors, not fit for the codec, or all of them the same where it
+            reconstructs them.
 
     References:
         .. [1] Joshua Engels, Logan Riggs, Max Tegmark. Decomposing the Dark Matter of Sparse
            Autoencoders. 2024.
     """
-    vectors = np.asarray(X, np.float32)
-    if vectors.ndim != 2 or len(vectors) < 4:
-        raise VectorError(f"give at least 4 vectors, not shape {vectors.shape}")
-    codes = codec.transform(vectors)
-    made = codec.inverse_transform(codes).astype(np.float64)
-    inputs = vectors.astype(np.float64)
-    variance = float(((inputs - inputs.mean(axis=0)) ** 2).sum())
-    if variance == 0:
-        raise VectorError("all vectors are the same: there is no variance to explain")
-    left = inputs - made
-    error = float((left**2).sum()) / variance
-    lengths = np.linalg.norm(inputs, axis=1) * np.linalg.norm(made, axis=1)
-    cosines = (inputs * made).sum(axis=1)[lengths > 0] / lengths[lengths > 0]
-    densities = np.bincount(codes.indices, minlength=codec.dim) / len(vectors)
+    source: Any = X if hasattr(X, "shape") else np.asarray(X)
+    if len(source.shape) != 2 or source.shape[0] < 4:
+        raise VectorError(f"give at least 4 vectors, not shape {source.shape}")
+    n = source.shape[0]
+    codes = codec.transform(source)
+    lost = _rate_reconstructions(codec, source, codes) if isinstance(codec, Decoder) else None
+    densities = np.bincount(codes.indices, minlength=codec.dim) / n
     return CodeCard(
-        n=len(vectors),
+        n=n,
         dim=codec.dim,
-        nnz=codes.nnz / len(vectors),
-        normalized_error=error,
-        linear_error=error * _linear_share(inputs, left),
-        cosine=float(cosines.mean()) if len(cosines) else 0.0,
+        nnz=codes.nnz / n,
+        normalized_error=None if lost is None else lost.error,
+        linear_error=None if lost is None else lost.linear,
+        cosine=None if lost is None else lost.cosine,
         dead=float((densities == 0).mean()),
         dense=float((densities > _DENSE).mean()),
         densities=densities,
     )
+
+
+@runtime_checkable
+class _HasDictionary(Protocol):
+    @property
+    def dictionary(self) -> NDArray[np.float32]: ...
+
+
+def dictionary_of(codec: Codec) -> NDArray[np.float32]:
+    """What a codec's codes are weights of, a latent a row, shape (dim, n_features).
+
+    Raises:
+        ConfigurationError: the codec has no dictionary.
+    """
+    if not isinstance(codec, _HasDictionary):
+        raise ConfigurationError(f"the codec {codec.name} has no dictionary to be compared")
+    return codec.dictionary
 
 
 def match_dictionaries(one: ArrayLike, other: ArrayLike) -> float:
@@ -178,15 +207,86 @@ def probe_codes(
     return float(np.mean(accuracies))
 
 
-def _linear_share(inputs: NDArray[np.float64], left: NDArray[np.float64]) -> float:
-    """Share of what is left over that an affine map of the vectors predicts, 0 to 1."""
-    half = len(inputs) // 2
-    centre, mean = inputs[:half].mean(axis=0), left[:half].mean(axis=0)
-    known, target = inputs[:half] - centre, left[:half] - mean
-    gram = known.T @ known
-    gram[np.diag_indices_from(gram)] += _RIDGE * max(float(np.trace(gram)) / len(gram), 1e-300)
-    weights = np.linalg.solve(gram, known.T @ target)
-    judged = left[half:]
-    missed = judged - (inputs[half:] - centre) @ weights - mean
-    total = float((judged**2).sum())
-    return min(1.0, max(0.0, 1 - float((missed**2).sum()) / total)) if total else 0.0
+class _Lost(NamedTuple):
+    error: float
+    linear: float | None
+    cosine: float
+
+
+def _rate_reconstructions(codec: Decoder, source: Any, codes: csr_array) -> _Lost:
+    """Errors as shares of the variance. The first half comes first, for the map of the rest."""
+    n, width = source.shape
+    moments = RunningMoments(width)
+    squares, cosines, pairs = 0.0, 0.0, 0
+    predicted = _LinearMap(width) if width <= _MOST_MAPPED else None
+    for begin, end in ((0, n // 2), (n // 2, n)):
+        for block in read_blocks(source[begin:end], width):
+            made = codec.inverse_transform(codes[begin : begin + len(block)]).astype(np.float64)
+            inputs = block.astype(np.float64)
+            begin += len(block)
+            left = inputs - made
+            moments.add(inputs)
+            squares += float((left**2).sum())
+            lengths = np.linalg.norm(inputs, axis=1) * np.linalg.norm(made, axis=1)
+            known = lengths > 0
+            cosines += float(((inputs * made).sum(axis=1)[known] / lengths[known]).sum())
+            pairs += int(known.sum())
+            if predicted is None:
+                continue
+            if end < n:
+                predicted.learn(inputs, left)
+            else:
+                predicted.judge(inputs, left)
+    variance = float(moments.squares.sum())
+    if variance == 0:
+        raise VectorError("all vectors are the same: there is no variance to explain")
+    error = squares / variance
+    linear = None if predicted is None else error * predicted.share
+    return _Lost(error, linear, cosines / pairs if pairs else 0.0)
+
+
+class _LinearMap:
+    """An affine map of vectors to what is left of them, learned from some, judged on others."""
+
+    def __init__(self, width: int) -> None:
+        self._gram = np.zeros((width, width))
+        self._targets = np.zeros((width, width))
+        self._inputs = np.zeros(width)
+        self._left = np.zeros(width)
+        self._shift = np.zeros(width)
+        self._n = 0
+        self._missed = 0.0
+        self._total = 0.0
+
+    def learn(self, inputs: NDArray[np.float64], left: NDArray[np.float64]) -> None:
+        if not self._n:  # else a large mean would leave few digits to the deviations
+            self._shift = inputs.mean(axis=0)
+        known = inputs - self._shift
+        self._gram += known.T @ known
+        self._targets += known.T @ left
+        self._inputs += known.sum(axis=0)
+        self._left += left.sum(axis=0)
+        self._n += len(inputs)
+
+    def judge(self, inputs: NDArray[np.float64], left: NDArray[np.float64]) -> None:
+        centred = inputs - self._shift - self._inputs / self._n
+        missed = left - centred @ self._weights - self._left / self._n
+        self._missed += float((missed**2).sum())
+        self._total += float((left**2).sum())
+
+    @cached_property
+    def _weights(self) -> NDArray[np.float64]:
+        mean = self._inputs / self._n
+        gram = self._gram - self._n * np.outer(mean, mean)
+        targets = self._targets - np.outer(mean, self._left)
+        ridge = _RIDGE * max(float(np.trace(gram)) / len(gram), 1e-300)
+        gram[np.diag_indices_from(gram)] += ridge
+        solved: NDArray[np.float64] = np.linalg.solve(gram, targets).astype(np.float64)
+        return solved
+
+    @property
+    def share(self) -> float:
+        """Of the squares judged, the share that the map predicts, 0 to 1."""
+        if not self._total:
+            return 0.0
+        return min(1.0, max(0.0, 1 - self._missed / self._total))

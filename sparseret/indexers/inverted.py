@@ -10,7 +10,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
+import numpy as np
+
+from sparseret import vectors as vector_checks
 from sparseret.documents import Document
+from sparseret.errors import DocumentError
 from sparseret.indexers.calibration import Calibration
 from sparseret.indexers.creation import LegSpec, create_folder
 from sparseret.indexers.filters import Filter
@@ -168,6 +172,28 @@ class InvertedIndex(IndexFolder):
             self.snapshot, vectors, k, allow=allow, where=where, exact=exact,
             recall=recall, effort=effort, threads=threads,
         )  # fmt: skip
+
+    def vectors_of(self, ids: Sequence[str]) -> csr_array:
+        """Vectors as they are stored, in the order of their ids; float32, shape (len(ids), dim).
+
+        Raises:
+            DocumentError: no vector has one of the ids.
+        """
+        columns, values, indptr = [], [], [0]
+        for id in ids:
+            numbers = self.snapshot.catalog.numbers_of([id])
+            if not len(numbers):
+                raise DocumentError(f"no document with id {id!r} in {self.path}")
+            row = self.snapshot.row(int(numbers[0]))
+            columns.append(row[0])
+            values.append(row[1])
+            indptr.append(indptr[-1] + len(row[0]))
+        return vector_checks.from_arrays(
+            np.array(indptr, np.int64),
+            np.concatenate([np.empty(0, np.int32), *columns]),
+            np.concatenate([np.empty(0, np.float32), *values]),
+            self.dim or vector_checks.MAX_DIM,
+        )
 
     @property
     def calibration(self) -> Calibration | None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from importlib import import_module
 from inspect import signature
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +23,10 @@ from sparseret.errors import ConfigurationError
 from sparseret.progress import progress_bar
 from sparseret.protocols import Codec
 
-__all__ = ["TRAINERS", "short_texts", "train_codec", "train_codes"]
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
+
+__all__ = ["TRAINERS", "require_new_folder", "short_texts", "train_codec", "train_codes"]
 
 TRAINERS: Mapping[str, str] = {
     "autoencoder": "sparseret.encoders.autoencoder_training:AutoencoderTrainer",
@@ -48,14 +51,22 @@ def short_texts(document: Document) -> list[str]:
     return [text for text in found if text.strip()]
 
 
+def require_new_folder(folder: str | Path) -> Path:
+    """A folder to write to. Raises ConfigurationError where there is something in it already."""
+    target = Path(folder)
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise ConfigurationError(f"{target} exists and is not an empty folder: choose another")
+    return target
+
+
 def train_codec(
     name: str,
-    vectors: NDArray[np.float32],
+    vectors: NDArray[Any] | csr_array,
     options: Mapping[str, Any] | None = None,
     *,
     show_progress: bool = False,
 ) -> Codec:
-    """A codec of some vectors, shape (n, n_features), by its registered name.
+    """A codec of some vectors, dense or sparse, shape (n, n_features), by its registered name.
 
     Args:
         name: in :data:`sparseret.encoders.codecs.CODECS`.
@@ -125,9 +136,7 @@ def train_codes(
         ConfigurationError: no such model, no documents, or ``out`` holds something.
         MissingExtraError: torch or transformers is not installed.
     """
-    target = Path(out)
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise ConfigurationError(f"{target} exists and is not an empty folder: choose another")
+    target = require_new_folder(out)
     dense = load_dense(model, device=device)
     target.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target, prefix="training-") as scratch:

@@ -150,7 +150,7 @@ def test_options_of_one_kind(models: dict[str, Path]) -> None:
         load_encoder(f"uhd:{models['uhd']}", {"fields": {"title": 2, "text": 1}})
     for options, message in (
         ({"precision": "int4"}, "precision 'int4' is not one of float32, int8"),
-        ({"threads": 0}, "threads must be a whole number, 1 or more"),
+        ({"threads": 0}, "threads must be a whole number from 1"),
     ):
         with pytest.raises(ConfigurationError, match=message):
             load_encoder(f"causal-lm:{models['causal-lm']}", options)

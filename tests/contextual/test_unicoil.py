@@ -243,7 +243,7 @@ def test_saved_and_made_again(folder: Path, tmp_path: Path) -> None:
     [
         ({"impacts": 17}, "impacts must be a number of bits, 1 to 16"),
         ({"impact_range": 0.0}, "impact_range"),
-        ({"max_length": 2}, "max_length must be a whole number, 8 or more"),
+        ({"max_length": 2}, "max_length must be a whole number from 8"),
         ({"batch_tokens": 0}, "batch_tokens"),
         ({"expand": "doc2query"}, "expand must be a function"),
         ({"bits": 8}, "unicoil has no option 'bits'"),
