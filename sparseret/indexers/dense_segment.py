@@ -125,7 +125,7 @@ class DenseSegment:
         within = self._within(inside)
         if not within:
             return [_NO_HITS] * len(rows)
-        asked: NDArray[np.bool_] = rows.any(axis=1)
+        asked = np.asarray(rows.any(axis=1))
         if asked.all():
             return self._ranked(rows, errors, k, effort, within, mask, threads)
         found = iter(self._ranked(rows[asked], errors[asked], k, effort, within, mask, threads))
