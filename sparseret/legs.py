@@ -16,6 +16,7 @@ from sparseret.errors import (
 )
 from sparseret.indexers.catalog import Catalog
 from sparseret.indexers.creation import LegSpec, create_folder
+from sparseret.indexers.dense_ann import require_faiss
 from sparseret.indexers.dense_leg import DenseLeg
 from sparseret.indexers.dense_settings import DenseSettings
 from sparseret.indexers.folder import IndexFolder, check_budget
@@ -196,6 +197,7 @@ def _spec(
 ) -> LegSpec:
     if isinstance(encoder, DenseEncoder):
         settings = replace(dense or DenseSettings(), metric=encoder.metric)
+        require_faiss(settings)
         if reduction is not None and not name:
             raise ConfigurationError("a reduction is for sparse vectors: give dense= settings")
         return LegSpec(name, encoder.space, encoder.dim, dense=settings)

@@ -379,9 +379,9 @@ def real() -> Cranfield:
 
 
 def test_concepts_of_real_vectors_find_what_vectors_find(real: Cranfield) -> None:
-    from sparseret.eval.code_retrieval import DenseCollection, rate_retrieval
+    from sparseret.eval.code_retrieval import VectorCollection, rate_retrieval
 
-    collection = DenseCollection(real.dataset, real.ids, real.documents, real.queries)
+    collection = VectorCollection(real.dataset, real.ids, real.documents, real.queries)
     codec = ConceptCodec(real.documents[real.places], real.names, 32).fit(real.documents)
     found = rate_retrieval(codec, collection)
     assert found.nnz <= 32

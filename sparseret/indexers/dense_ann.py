@@ -236,7 +236,6 @@ class ApproximateIndex:
         queries: NDArray[np.float32],
         k: int,
         effort: int,
-        *,
         inside: range,
         allowed: NDArray[np.uint64] | None,
         threads: int,

@@ -132,27 +132,39 @@ class DenseSegment:
         errors = product_errors(rows, self.file.largest_norm)
         mask = self._mask(allowed)
         within = self._within(inside)
-        hits = [_NO_HITS] * len(rows)
-        asked = np.flatnonzero(rows.any(axis=1))
-        if not len(asked) or not within:
-            return hits
+        if not within:
+            return [_NO_HITS] * len(rows)
+        asked = np.asarray(rows.any(axis=1))
+        if asked.all():
+            return self._ranked(rows, errors, k, effort, within, mask, threads)
+        found = iter(self._ranked(rows[asked], errors[asked], k, effort, within, mask, threads))
+        return [next(found) if ask else _NO_HITS for ask in asked.tolist()]
+
+    def _ranked(
+        self,
+        queries: NDArray[np.float32],
+        errors: NDArray[np.float64],
+        k: int,
+        effort: int | None,
+        inside: range,
+        allowed: NDArray[np.uint64] | None,
+        threads: int,
+    ) -> list[DenseHits]:
+        """:meth:`search` of queries as they are multiplied, none of them zero."""
         k = min(k, self.n_docs)
-        candidates: list[NDArray[np.int64] | None] = [None] * len(asked)
-        if effort is not None and self.built != "flat":
-            candidates = self._approximate.search(
-                rows[asked], k, int(effort), inside=within, allowed=mask, threads=threads
+        if effort is None or self.built == "flat":
+            return scan(self.vectors, queries, k, errors, inside, allowed, threads)
+        candidates = self._approximate.search(queries, k, int(effort), inside, allowed, threads)
+        left = [q for q, rows in enumerate(candidates) if rows is None]
+        found: Iterator[DenseHits] = iter(())
+        if left:
+            found = iter(
+                self._ranked(queries[left], errors[left], k, None, inside, allowed, threads)
             )
-        left = [q for q, some in zip(asked.tolist(), candidates, strict=True) if some is None]
-        found = scan(
-            self.vectors, rows[left], k, errors=errors[left], inside=within, allowed=mask,
-            threads=threads,
-        )  # fmt: skip
-        for q, best in zip(left, found, strict=True):
-            hits[q] = best
-        for q, some in zip(asked.tolist(), candidates, strict=True):
-            if some is not None:
-                hits[q] = rank_rows(self.vectors, some, rows[q], k)
-        return hits
+        return [
+            next(found) if rows is None else rank_rows(self.vectors, rows, query, k)
+            for rows, query in zip(candidates, queries, strict=True)
+        ]
 
     # --- details -------------------------------------------------------------------------------
 
@@ -294,8 +306,8 @@ def merge_dense(
         As :func:`write_dense_segment`.
 
     Raises:
-        ConfigurationError: parts of different dimensions, or of another metric; a mask that does
-            not fit its part.
+        ConfigurationError: parts of different dimensions or of another metric; a mask that does not
+            fit its part.
         MissingExtraError: the settings need faiss.
         StorageError: as :func:`write_dense_segment`.
     """
