@@ -32,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks dictionaries", description=__doc__)
     parser.add_argument("--model", required=True, help="folder of a sentence-transformers model")
     parser.add_argument("--sets", nargs="+", required=True, help="folders in BEIR's layout")
-    parser.add_argument("--k", nargs="+", type=int, default=[16, 32])
+    parser.add_argument("--k", nargs="*", type=int, default=[16, 32])
     parser.add_argument("--codebooks", type=int, default=48)
     parser.add_argument("--entries", type=int, default=256)
     options = parser.parse_args(arguments)
