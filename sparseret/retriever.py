@@ -497,9 +497,10 @@ class Retriever:
 
     @property
     def description(self) -> str:
-        """The encoders in one line."""
+        """The encoders in one line, and of several legs how their results are made one."""
         named = [f"{name}: " * bool(name) + e.description for name, e in self.encoders.items()]
-        return " + ".join(named)
+        fused = f"; {self.fusion.description}" * (len(self.legs) > 1)
+        return " + ".join(named) + fused
 
     @property
     def current_encoder(self) -> AnyEncoder:
