@@ -76,6 +76,7 @@ def create_index(
         made = {name: _made(e, options.get(name, {})) for name, e in encoder.items()}
     else:
         made = {"": _made(encoder, options)}
+    share_runs(list(made.values()))
     specs = [_spec(name, each, reduction, dense) for name, each in made.items()]
     if dense is not None and not any(spec.dense for spec in specs):
         raise ConfigurationError("dense says how dense vectors are kept, and no encoder makes any")
@@ -165,7 +166,17 @@ def recorded_encoders(
                     raise told from error
                 raise
             found.append(told)
+    share_runs(found)
     return found
+
+
+def share_runs(encoders: Sequence[AnyEncoder | Exception]) -> None:
+    """Let encoders that make halves of the same representation run their model once for both."""
+    for encoder in encoders:
+        share = getattr(encoder, "share", None)
+        for other in encoders:
+            if share is not None and other is not encoder:
+                share(other)
 
 
 def bind_legs(

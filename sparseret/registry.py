@@ -45,6 +45,7 @@ ENCODERS: Mapping[str, str] = {
 
 DENSE_ENCODERS: Mapping[str, str] = {
     "dense": "sparseret.encoders.dense:DenseTextEncoder",
+    "promptreps-dense": "sparseret.encoders.promptreps_dense:PromptRepsDenseEncoder",
     "precomputed": "sparseret.encoders.precomputed:PrecomputedEncoder",
 }
 """Built-in encoders of dense vectors, for the legs of an index."""

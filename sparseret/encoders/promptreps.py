@@ -18,7 +18,8 @@ over the results of a query, with weights of a half.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -123,6 +124,11 @@ class PromptRepsEncoder(NeuralEncoder):
         )
         self.integers = bool(integers)
         self.dtype = dtype
+        self.remembers = False
+        """Whether the last texts are kept with both of their vectors: another encoder will ask for
+        the other half (:class:`~sparseret.encoders.promptreps_dense.PromptRepsDenseEncoder`)."""
+        self._last: tuple[list[Any], Representations] | None = None
+        self._running = threading.Lock()
         self._words = Analyzer(language, stem=False)
         self._ids_of_word: dict[str, list[int]] = {}
 
@@ -164,6 +170,20 @@ class PromptRepsEncoder(NeuralEncoder):
         """The token in letters. Raises KeyError where there is none."""
         return token_text(self.tokenizer, column)
 
+    def encode_documents(
+        self, documents: Sequence[Document | str], *, show_progress: bool = False
+    ) -> csr_array:
+        """Document vectors, float32, shape (len(documents), dim); errors as of the base."""
+        if self.remembers:
+            return self.represent_documents(documents, show_progress=show_progress).sparse
+        return super().encode_documents(documents, show_progress=show_progress)
+
+    def encode_queries(self, queries: Sequence[str], *, show_progress: bool = False) -> csr_array:
+        """Query vectors, float32, shape (len(queries), dim); errors as of documents."""
+        if self.remembers:
+            return self.represent_queries(queries, show_progress=show_progress).sparse
+        return super().encode_queries(queries, show_progress=show_progress)
+
     # --- dense vectors ----------------------------------------------------------------------
 
     def encode_dense_documents(
@@ -182,6 +202,12 @@ class PromptRepsEncoder(NeuralEncoder):
         self, documents: Sequence[Document | str], *, show_progress: bool = False
     ) -> Representations:
         """Sparse and dense vectors of documents, the model run once."""
+        key = [(d, "") if isinstance(d, str) else (d.text, d.title) for d in documents]
+        return self._once(key, lambda: self._documents(documents, show_progress))
+
+    def _documents(
+        self, documents: Sequence[Document | str], show_progress: bool
+    ) -> Representations:
         made: list[NDArray[np.float32]] = []
 
         def encode(texts: list[str]) -> Rows:
@@ -201,10 +227,23 @@ class PromptRepsEncoder(NeuralEncoder):
         self, queries: Sequence[str], *, show_progress: bool = False
     ) -> Representations:
         """Sparse and dense vectors of queries, the model run once."""
-        rows, dense = self._both(queries, query=True, show_progress=show_progress)
-        return Representations(vectors.from_arrays(*self.finish(rows), self.dim), dense)
+
+        def run() -> Representations:
+            rows, dense = self._both(queries, query=True, show_progress=show_progress)
+            return Representations(vectors.from_arrays(*self.finish(rows), self.dim), dense)
+
+        return self._once([*queries], run)
 
     # --- details ----------------------------------------------------------------------------
+
+    def _once(self, key: list[Any], run: Callable[[], Representations]) -> Representations:
+        """What ``run`` makes, from memory where it was made last."""
+        if not self.remembers:
+            return run()
+        with self._running:  # the legs of a query ask at the same time
+            if self._last is None or self._last[0] != key:
+                self._last = key, run()
+            return self._last[1]
 
     def _both(
         self, texts: Sequence[str], *, query: bool, show_progress: bool

@@ -223,3 +223,38 @@ def test_saved_and_made_again(chat_folder: Path, tmp_path: Path) -> None:
     assert again.space == made.space == encoder.space
     assert (again.encode_queries(TEXTS) != encoder.encode_queries(TEXTS)).nnz == 0
     assert encoder.space != PromptRepsEncoder(chat_folder, chat=False, integers=True).space
+
+
+def test_both_halves_in_one_index_run_the_model_once(
+    causal_lm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from sparseret import Retriever
+
+    legs = {"sparse": f"promptreps:{causal_lm}", "dense": f"promptreps-dense:{causal_lm}"}
+    documents = [Document(str(i), text) for i, text in enumerate(TEXTS)]
+    runs = 0
+    plain = PromptRepsEncoder._both
+
+    def count(self: PromptRepsEncoder, *arguments: Any, **options: Any) -> Any:
+        nonlocal runs
+        runs += 1
+        return plain(self, *arguments, **options)
+
+    monkeypatch.setattr(PromptRepsEncoder, "_both", count)
+    with Retriever.create(tmp_path / "i", legs) as retriever:
+        retriever.add(documents)
+    assert runs == 1
+    alone = PromptRepsEncoder(causal_lm)
+    sparse, dense = alone.represent_documents(TEXTS)
+    asked = alone.represent_queries(["heat conduction"])
+    runs = 0
+    with Retriever.open(tmp_path / "i") as retriever:
+        found = retriever.search("heat conduction")
+        assert runs == 1
+        told = {r.id: retriever.explain("heat conduction", r.id).legs for r in found}
+    products = (asked.sparse @ sparse.T).toarray()[0]
+    cosines = dense @ asked.dense[0]
+    for id, legs_of in told.items():
+        assert legs_of[0].score == pytest.approx(products[int(id)], rel=1e-5)
+        assert legs_of[1].score == pytest.approx(cosines[int(id)], abs=1e-6)
+    assert "1" not in told  # the empty text
