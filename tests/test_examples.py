@@ -22,6 +22,7 @@ TESTED = {
     "fastrp.py",
     "feedback.py",
     "filter.py",
+    "hybrid.py",
     "index_a_folder.py",
     "inference_free.py",
     "losse.py",
@@ -296,3 +297,13 @@ def test_sdr_memory() -> None:
         assert winners > 95
         assert cells > 95
     assert theory.endswith("659 patterns: 1 %")
+
+
+def test_hybrid() -> None:
+    out = run("hybrid.py").splitlines()
+    assert out[0] == "propellers and wings"
+    assert "slipstream" in out[1]
+    assert "meaning" in out[1]
+    assert "words 0.00" in out[4]  # misspelt
+    assert "supersonic" in out[4]
+    assert out[-1] == "after 1960: ['2', '3']"
