@@ -90,9 +90,15 @@ def create_index(
 
 
 def open_index(
-    path: Path, encoders: Sequence[AnyEncoder | Exception], memory_budget: int | None
+    path: Path,
+    encoders: Sequence[AnyEncoder | Exception],
+    memory_budget: int | None,
+    *,
+    degrade: bool = False,
 ) -> IndexFolder:
     """Open an index with the encoders of its legs, or what went wrong with them.
+
+    With ``degrade``, legs whose files are missing or damaged are left out, too.
 
     Raises:
         IndexNotFoundError, IncompatibleIndexError, CorruptIndexError
@@ -107,7 +113,7 @@ def open_index(
     index = (
         InvertedIndex(path, weightings.get(""), memory_budget)
         if only is not None and not isinstance(only, DenseEncoder)
-        else IndexFolder(path, weightings, memory_budget)
+        else IndexFolder(path, weightings, memory_budget, degrade=degrade)
     )
     index.check_spaces([None if isinstance(e, Exception) else e.space for e in encoders])
     return index
@@ -188,6 +194,8 @@ def bind_legs(
     for leg, encoder in zip(legs, encoders, strict=True):
         if isinstance(encoder, Exception):
             absent[leg.name] = encoder
+        elif (broken := leg.snapshot.leg_files.error) is not None:
+            absent[leg.name] = broken
         elif isinstance(leg, DenseLeg):
             views.append(DenseView.of(leg, cast("DenseEncoder", encoder)))
         else:

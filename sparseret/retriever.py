@@ -147,9 +147,9 @@ class Retriever:
             path: its folder.
             encoder: needed only where the one the index was made with is not in the registry; of
                 several legs, those of some or all of them by name.
-            degrade: whether to open an index of several legs where the encoders of some cannot be
-                made, say because a model is not there. It can be searched without those legs, and
-                not be added to.
+            degrade: whether to open an index of several legs where some have lost their files, or
+                their encoders cannot be made, say because a model is not there. It can be searched
+                without those legs, and not be added to.
             memory_budget: as in :meth:`create`.
 
         Raises:
@@ -159,7 +159,7 @@ class Retriever:
             ConfigurationError: an encoder cannot be made again.
         """
         encoders = recorded_encoders(Path(path), encoder, degrade=degrade)
-        return cls(open_index(Path(path), encoders, memory_budget), encoders)
+        return cls(open_index(Path(path), encoders, memory_budget, degrade=degrade), encoders)
 
     # --- searching --------------------------------------------------------------------------
 
@@ -540,12 +540,10 @@ class Retriever:
 
     def _encode_documents(self, batch: Sequence[Document]) -> list[Any]:
         """Vectors of every leg."""
+        for name, reason in self._view.absent.items():
+            raise LegError(f"nothing can be added without the leg {name}: {reason}", name)
         rows: list[Any] = []
-        for leg, encoder in zip(self.index.legs, self._encoders, strict=True):
-            if isinstance(encoder, Exception):
-                raise LegError(
-                    f"nothing can be added without the leg {leg.name}: {encoder}", leg.name
-                ) from encoder
+        for encoder in self.encoders.values():
             if isinstance(encoder, CollectionEncoder):
                 rows.append(self._bound(encoder).count_documents(batch))
             else:

@@ -28,7 +28,11 @@ from sparseret.errors import (
     SparseretError,
     StorageError,
 )
+from sparseret.indexers.creation import LegSpec, create_folder
+from sparseret.indexers.dense_settings import DenseSettings
+from sparseret.indexers.folder import IndexFolder
 from sparseret.indexers.inverted import InvertedIndex
+from sparseret.indexers.search import search_snapshot
 from sparseret.indexers.verify import verify_index
 from sparseret.ingest import ingest
 from sparseret.retriever import Retriever
@@ -103,6 +107,68 @@ def test_kill_at_any_moment_loses_no_commit(tmp_path: Path) -> None:
             assert first == max(0, last - 2)
             step = last + 1
     assert step > KILLS / 4, "the workers were killed before they did anything"
+
+
+HYBRID_WORKER = """
+import sys
+import numpy as np
+from sparseret import vectors
+from sparseret.indexers import writer
+from sparseret.indexers.folder import IndexFolder
+
+writer.MEMORY_BUDGET = 64 * 64
+path, start = sys.argv[1], int(sys.argv[2])
+index = IndexFolder(path)
+index.writer.begin()
+print("open", flush=True)
+for step in range(start, start + 1000):
+    ids = [f"{step}-{i}" for i in range(20)]
+    rows = np.full((20, 8), step + 1.0, np.float32)
+    index.append(ids, [vectors.check(rows), rows])
+    index.delete([f"{step - 3}-{i}" for i in range(20)])
+    index.commit()
+    print(step, flush=True)
+    if step % 4 == 3:
+        index.merge()
+        print("merged", flush=True)
+"""
+
+
+def test_kill_at_any_moment_leaves_all_legs_at_the_same_commit(tmp_path: Path) -> None:
+    path = tmp_path / "index"
+    legs = [LegSpec("a", "a", 8), LegSpec("b", "b", 8, dense=DenseSettings(metric="ip"))]
+    create_folder(path, legs, {}, [], None)
+    rng = random.Random(2)
+    step = 0
+    for _ in range(max(4, KILLS // 4)):
+        worker = subprocess.Popen(
+            [sys.executable, "-c", HYBRID_WORKER, str(path), str(step)],
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=tmp_path,
+        )
+        assert worker.stdout is not None
+        assert worker.stdout.readline() == "open\n"
+        time.sleep(rng.uniform(0, 0.3))
+        worker.send_signal(signal.SIGKILL)
+        lines = worker.stdout.read().split("\n")
+        worker.wait()
+        done = [int(line) for line in lines[:-1] if line.isdigit()]
+        acknowledged = done[-1] if done else step - 1
+        assert verify_index(path) == []
+        with IndexFolder(path) as index:
+            ones = np.ones((1, 8), np.float32)
+            found = []
+            for leg, query in zip(index.legs, [vectors.check(ones), ones], strict=True):
+                hits = search_snapshot(leg.snapshot, query, 10_000)
+                found.append(dict(zip(hits.ids[0], hits.scores[0].tolist(), strict=True)))
+            assert found[0] == found[1]
+            assert len(found[0]) == len(index)
+            steps = sorted({int(id.split("-")[0]) for id in found[0]})
+        if steps or acknowledged >= 0:
+            assert steps[-1] in (acknowledged, acknowledged + 1)
+            step = steps[-1] + 1
+    assert step > 0
 
 
 def test_kill_during_create(tmp_path: Path) -> None:

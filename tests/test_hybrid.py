@@ -330,6 +330,34 @@ def test_a_leg_whose_encoder_is_gone(retriever: Retriever) -> None:
         assert left.delete(["d1"]) == 1  # which needs no encoder
 
 
+@pytest.mark.parametrize("leg", [0, 1])
+@pytest.mark.parametrize("gone", [False, True])
+def test_a_leg_whose_files_are_damaged(retriever: Retriever, leg: int, gone: bool) -> None:
+    names = ["words", "sense"]
+    other = names[1 - leg]
+    expected = [r.id for r in retriever.search("lift wing", legs=[other])]
+    path, file = retriever.path, retriever.index.state.legs[leg].files[0].path
+    retriever.close()
+    if gone:
+        file.unlink()
+    else:
+        file.write_bytes(file.read_bytes()[:-5])
+    with pytest.raises(CorruptIndexError, match="missing" if gone else "truncated"):
+        Retriever.open(path, {"sense": Letters()})
+    with Retriever.open(path, {"sense": Letters()}, degrade=True) as left:
+        assert len(left) == 200
+        with pytest.raises(LegError, match=f"the leg {names[leg]} could not be opened"):
+            left.search("lift wing")
+        found = left.search("lift wing", degrade=True)
+        assert [r.id for r in found] == expected
+        assert found[0].missing == (names[leg],)
+        with pytest.raises(LegError, match="nothing can be added without"):
+            left.add([Document("x", "y")])
+        left.refresh()
+        assert [r.id for r in left.search("lift wing", legs=[other])] == expected
+    assert verify_index(path) != []
+
+
 @pytest.mark.parametrize(
     ("legs", "why"),
     [

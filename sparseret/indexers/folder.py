@@ -41,6 +41,7 @@ class IndexFolder:
         path: the folder.
         weightings: by leg, what turns its counts to weights; legs that keep weights have none.
         memory_budget: bytes that adding documents may take; None for the default of the writer.
+        degrade: whether to go on without legs whose files are missing or damaged.
 
     Raises:
         IndexNotFoundError: no index there.
@@ -54,6 +55,8 @@ class IndexFolder:
         path: str | Path,
         weightings: Mapping[str, Weighting] | None = None,
         memory_budget: int | None = None,
+        *,
+        degrade: bool = False,
     ) -> None:
         check_budget(memory_budget)
         self.path = Path(path)
@@ -63,7 +66,8 @@ class IndexFolder:
         self._write_lock = threading.RLock()
         self.closed = False
         """Whether :meth:`close` was called."""
-        self.state = State(self.path)
+        self._degrade = degrade
+        self.state = State(self.path, degrade=degrade)
         """What searches see."""
         given = weightings or {}
         try:
@@ -107,7 +111,7 @@ class IndexFolder:
     def refresh(self) -> None:
         """See what has been committed since, by whomever."""
         self._require_open()
-        state = State(self.path, self.state)
+        state = State(self.path, self.state, degrade=self._degrade)
         for leg in self.legs:
             leg.refresh(state)
         self.state = state

@@ -6,6 +6,7 @@ import weakref
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property, lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +28,7 @@ class LegFiles:
         files: open, in document order.
         dead: rows of deleted documents in each file, ascending.
         first_rows: rows before each file, and of all of them, counted through the segments.
+        error: why there are no files, where there should be.
     """
 
     def __init__(
@@ -35,8 +37,10 @@ class LegFiles:
         entries: Sequence[SegmentEntry],
         files: Sequence[PartFile],
         tombstones: NDArray[np.int64],
+        error: CorruptIndexError | None = None,
     ) -> None:
         self.leg = leg
+        self.error = error
         self.entries = entries
         self.files = files
         self.dead = [_dead_rows(file.numbers, tombstones) for file in files]
@@ -104,23 +108,28 @@ class State:
     Args:
         folder: the index.
         known: an earlier state, whose open files are used again.
+        degrade: whether to go on without legs whose files are missing or damaged, of several.
 
     Raises:
         IndexNotFoundError, CorruptIndexError, IncompatibleIndexError, StorageError
     """
 
-    def __init__(self, folder: Path, known: State | None = None) -> None:
+    def __init__(self, folder: Path, known: State | None = None, *, degrade: bool = False) -> None:
         open_files = (
             {file.path: file for of_leg in known.legs for file in of_leg.files} if known else {}
         )
-        self.catalog, opened = _open(folder, open_files)
+        self.catalog, opened = _open(folder, open_files, degrade=degrade)
         self.close = weakref.finalize(self, self.catalog.close)
         self.tombstones = self.catalog.tombstones()
         self.legs: list[LegFiles] = [
-            LegFiles(leg, entries, files, self.tombstones)
-            for leg, (entries, files) in zip(self.catalog.legs, opened, strict=True)
+            LegFiles(leg, each.entries, each.files, self.tombstones, each.error)
+            for leg, each in zip(self.catalog.legs, opened, strict=True)
         ]
-        first = self.legs[0]
+        sound = [leg for leg in self.legs if leg.error is None]
+        if not sound:
+            self.close()
+            raise next(leg.error for leg in self.legs if leg.error is not None)
+        first = sound[0]
         self.n_documents = int(first.first_rows[-1]) - sum(map(len, first.dead))
         # Services ask for the same few filters again and again.
         self.numbers_where = lru_cache(maxsize=8)(self.catalog.numbers_where)
@@ -150,37 +159,65 @@ def _dead_rows(numbers: NDArray[np.int64], tombstones: NDArray[np.int64]) -> NDA
     return positions(numbers, tombstones[begin:end])
 
 
+class _Opened(NamedTuple):
+    entries: list[SegmentEntry]
+    files: list[PartFile]
+    error: CorruptIndexError | None = None
+
+
 def _open(
-    folder: Path, known: Mapping[Path, PartFile]
-) -> tuple[Catalog, list[tuple[list[SegmentEntry], list[PartFile]]]]:
+    folder: Path, known: Mapping[Path, PartFile], *, degrade: bool
+) -> tuple[Catalog, list[_Opened]]:
     """Catalog and files of one state; tries again if a merge removes a file meanwhile."""
     for attempt in range(10):
         catalog = Catalog(folder, writable=False)
         try:
             catalog.begin_snapshot()
-            opened = []
-            for leg in catalog.legs:
-                entries = catalog.segments(leg)
-                read = _reader(leg.kind)
-                files = [
-                    known.get(folder / entry.file)
-                    or read(folder / entry.file, size=entry.bytes, header_crc=entry.header_crc)
-                    for entry in entries
-                ]
-                opened.append((entries, files))
-        except FileNotFoundError as error:
+            opened = [
+                _open_leg(catalog, leg, known, last=attempt == 9, degrade=degrade)
+                for leg in catalog.legs
+            ]
+        except FileNotFoundError:
             catalog.close()
-            if attempt == 9:
-                raise CorruptIndexError(
-                    f"{error.filename} is missing though the catalog lists it. "
-                    "Restore it from a backup or build the index again"
-                ) from error
         except BaseException:
             catalog.close()
             raise
         else:
             return catalog, opened
     raise AssertionError("unreachable")
+
+
+def _open_leg(
+    catalog: Catalog,
+    leg: LegRecord,
+    known: Mapping[Path, PartFile],
+    *,
+    last: bool,
+    degrade: bool,
+) -> _Opened:
+    """Files of a leg. Raises FileNotFoundError, unless this is the last attempt."""
+    entries, read = catalog.segments(leg), _reader(leg.kind)
+    try:
+        files = [
+            known.get(path) or read(path, size=entry.bytes, header_crc=entry.header_crc)
+            for entry in entries
+            for path in [catalog.folder / entry.file]
+        ]
+    except FileNotFoundError as error:
+        if not last:
+            raise
+        missing = CorruptIndexError(
+            f"{error.filename} is missing though the catalog lists it. "
+            "Restore it from a backup or build the index again"
+        )
+        if not degrade:
+            raise missing from error
+        return _Opened(entries, [], missing)
+    except CorruptIndexError as error:
+        if not degrade:
+            raise
+        return _Opened(entries, [], error)
+    return _Opened(entries, files)
 
 
 def _reader(kind: LegKind) -> Callable[..., PartFile]:
