@@ -27,6 +27,7 @@ COMMANDS = {
     "top-k": ("benchmarks.top_k", "the largest values of wide rows, and decoding, with torch"),
     "codes": ("benchmarks.codes", "codes of dense vectors, beside vectors of as many bytes"),
     "hybrid": ("benchmarks.hybrid", "fusions of BM25, SPLADE and dense vectors, tuned and not"),
+    "hybrid-speed": ("benchmarks.hybrid_speed", "what several legs cost a query"),
     "concepts": ("benchmarks.concepts", "codes of named concepts, as they are and trained"),
     "dictionaries": ("benchmarks.dictionaries", "the same, of dictionaries and codebooks"),
     "sdr": ("benchmarks.sdr", "overlap search of binary codes, with faiss"),

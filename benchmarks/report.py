@@ -19,6 +19,8 @@ from benchmarks.encoding.records import EncodingReport
 from benchmarks.encoding.tables import markdown as encoding_markdown
 from benchmarks.hybrid import HybridReport
 from benchmarks.hybrid import markdown as hybrid_markdown
+from benchmarks.hybrid_speed import HybridSpeedReport
+from benchmarks.hybrid_speed import markdown as hybrid_speed_markdown
 from benchmarks.lexical.records import SearchReport
 from benchmarks.lexical.tables import markdown as lexical_markdown
 from benchmarks.limits.records import LimitReport
@@ -78,6 +80,8 @@ _COMMANDS = {
     "../shared/data/scifact",
     "hybrid": "hybrid --model MODEL --splade SPLADE --sets ../shared/data/cranfield "
     "../shared/data/nfcorpus ../shared/data/scifact",
+    "hybrid-speed": "hybrid-speed --model MODEL --splade SPLADE --sets ../shared/data/cranfield "
+    "../shared/data/scifact",
 }
 """The results that a full page is made of, and the command that makes each."""
 
@@ -114,6 +118,7 @@ _OTHERS = (
     ("Largest values", _Kind(TopKReport, top_k_markdown, None, lambda _: [])),
     ("Codes of dense vectors", _Kind(CodesReport, codes_markdown, None, lambda _: [])),
     ("Hybrid search", _Kind(HybridReport, hybrid_markdown, None, lambda _: [])),
+    ("Cost of legs", _Kind(HybridSpeedReport, hybrid_speed_markdown, None, lambda _: [])),
     ("Binary codes", _Kind(OverlapReport, sdr_markdown, None, lambda _: [])),
 )
 

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from benchmarks.codes import CodesReport
 from benchmarks.encoding.records import EncodingReport
 from benchmarks.hybrid import HybridReport
+from benchmarks.hybrid_speed import HybridSpeedReport
 from benchmarks.lexical.records import SearchReport
 from benchmarks.limits.records import LimitReport
 from benchmarks.memory import MemoryReport
@@ -33,6 +34,7 @@ _KINDS: dict[str, type[Any]] = {
     "selections": TopKReport,
     "trained": CodesReport,
     "hybrids": HybridReport,
+    "leg_times": HybridSpeedReport,
     "overlap_searches": OverlapReport,
     "swept": VectorReport,
     "kept": RecallReport,

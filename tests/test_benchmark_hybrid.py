@@ -73,3 +73,14 @@ def test_a_small_run(
         assert 0 <= found.tuned <= 1
     assert all(t.reciprocal_rank_us > 0 and t.min_max_us > 0 for t in report.fuse_times)
     assert "| small | bm25 + splade + dense |" in capsys.readouterr().out
+
+    from benchmarks import hybrid_speed
+
+    out = tmp_path / "speed"
+    hybrid_speed.main(["--model", str(dense), "--splade", str(splade), "--sets", str(small),
+                       "--queries", "3", "--rounds", "1", "--out", str(out)])  # fmt: skip
+    (result,) = read_results([out.with_suffix(".json")])
+    times = result.record.leg_times
+    assert len(times) == 2 * 2 * 4
+    assert all(0 < t.p50 <= t.p99 for t in times)
+    assert "| small (60) | vectors | half |" in out.with_suffix(".md").read_text("utf-8")
