@@ -1,8 +1,9 @@
-"""Fusions of BM25, SPLADE and dense vectors: ``python -m benchmarks hybrid``.
+"""Fusions of BM25, SPLADE, dense vectors and their codes: ``python -m benchmarks hybrid``.
 
-Makes runs of each on collections, fuses each pair and all three, untuned and tuned, and tests the
-differences. Dense vectors are searched by their full product. Needs torch and transformers. Writes
-FILE.json and FILE.md.
+Makes runs of each on collections, fuses each pair, the first three and all, untuned and tuned, and
+tests the differences. Dense vectors are searched by their full product; codes are those of a
+k-sparse autoencoder that is trained on each collection's documents (k = 32). Needs torch and
+transformers. Writes FILE.json and FILE.md.
 """
 
 from __future__ import annotations
@@ -16,12 +17,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
-from benchmarks.codes import Collection
+from benchmarks.codes import Collection, latents_of
 from benchmarks.environment import Environment, environment, environment_lines
 from benchmarks.markdown import table
 from benchmarks.records_io import write_json
 from benchmarks.say import say
+from sparseret.encoders.autoencoder_training import AutoencoderTrainer
 from sparseret.encoders.dense_text import load_dense
 from sparseret.encoders.model_folder import find_folder
 from sparseret.eval.fusion_lists import leg_lists
@@ -35,6 +38,9 @@ __all__ = ["HybridReport", "main", "markdown"]
 
 _MEASURE = "nDCG@10"
 _LOWER_BOUNDS = {"bm25": 0.0, "splade": 0.0, "dense": -1.0}
+"""Codes have none: products of queries with latents may be negative."""
+_K = 32
+_QUERY_K = 4 * _K
 
 
 @dataclass(frozen=True)
@@ -107,10 +113,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
             "bm25": _run(collection, "bm25", {}, options.depth),
             "splade": _run(collection, "splade", {"folder": str(splade)}, options.depth),
             "dense": _dense_run(collection, options.depth),
+            "codes": _codes_run(collection, options.depth),
         }
-        for legs in (*itertools.combinations(runs, 2), tuple(runs)):
+        for legs in (*itertools.combinations(runs, 2), tuple(runs)[:3], tuple(runs)):
             chosen = {leg: runs[leg] for leg in legs}
-            bounds = {leg: _LOWER_BOUNDS[leg] for leg in legs}
+            bounds = {leg: _LOWER_BOUNDS[leg] for leg in legs if leg in _LOWER_BOUNDS}
             tuned = tune_fusion(chosen, collection.dataset.qrels, lower_bounds=bounds)
             hybrids.append(_hybrid(collection.name, tuned))
             times.append(_fuse_time(collection, chosen, options.rounds))
@@ -137,7 +144,23 @@ def _run(collection: Collection, encoder: str, options: dict[str, object], depth
 
 
 def _dense_run(collection: Collection, depth: int) -> Run:
-    scores = collection.queries @ collection.documents.T
+    return _best(collection, collection.queries @ collection.documents.T, depth)
+
+
+def _codes_run(collection: Collection, depth: int) -> Run:
+    say(f"training codes of {collection.name}")
+    trainer = AutoencoderTrainer(
+        latents_of(len(collection.ids)), _K, "topk", epochs=30, batch_size=100, learning_rate=2e-3
+    )
+    codec = trainer.fit(collection.documents).codec.refitted()
+    codes, asked = (
+        codec.transform(collection.documents),
+        codec.project(collection.queries, _QUERY_K),
+    )
+    return _best(collection, (asked @ codes.T).toarray(), depth)
+
+
+def _best(collection: Collection, scores: NDArray[np.float32], depth: int) -> Run:
     run = {}
     for query, row in zip(collection.dataset.queries, scores, strict=True):
         best = np.argsort(-row, kind="stable")[:depth]
@@ -199,10 +222,10 @@ def markdown(report: HybridReport) -> str:
     lines = [
         *environment_lines(report.environment),
         "",
-        f"{_MEASURE} of fusions of BM25, SPLADE ({report.splade_model}) and dense vectors "
-        f"({report.dense_model}), from the best {report.depth} of each. Tuned: by 5-fold "
-        "cross-validation, each query by what was chosen without it; then its difference to the "
-        "best leg and to fusions of equal weights, with p of the paired randomisation test, in "
+        f"{_MEASURE} of fusions of BM25, SPLADE ({report.splade_model}), dense vectors "
+        f"({report.dense_model}) and codes of these, from the best {report.depth} of each. "
+        "Tuned: by 5-fold cross-validation, each query by what was chosen without it; then its "
+        "difference to the best leg and to fusions of equal weights, with p of the paired randomisation test, in "
         "bold below 0.05; not corrected for the number of comparisons.",
         "",
         *table(

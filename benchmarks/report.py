@@ -79,7 +79,7 @@ _COMMANDS = {
     "codes": "codes --model MODEL --sets ../shared/data/cranfield ../shared/data/nfcorpus "
     "../shared/data/scifact",
     "hybrid": "hybrid --model MODEL --splade SPLADE --sets ../shared/data/cranfield "
-    "../shared/data/nfcorpus ../shared/data/scifact",
+    "../shared/data/cisi ../shared/data/nfcorpus ../shared/data/scifact",
     "hybrid-speed": "hybrid-speed --model MODEL --splade SPLADE --sets ../shared/data/cranfield "
     "../shared/data/scifact",
 }

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from sparseret.documents import Document
     from sparseret.errors import SparseretError
     from sparseret.explanation import Explanation
+    from sparseret.indexers.dense import DenseIndex
     from sparseret.indexers.filters import field
     from sparseret.indexers.inverted import InvertedIndex
     from sparseret.protocols import Hits
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "DenseIndex": "indexers.dense",
     "Document": "documents",
     "Explanation": "explanation",
     "Hits": "protocols",
@@ -34,6 +36,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "DenseIndex",
     "Document",
     "Explanation",
     "Hits",

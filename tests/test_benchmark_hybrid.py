@@ -64,7 +64,9 @@ def test_a_small_run(
     (result,) = read_results([tmp_path / "hybrid.json"])
     report = result.record
     assert [h.legs for h in report.hybrids] == [
-        ("bm25", "splade"), ("bm25", "dense"), ("splade", "dense"), ("bm25", "splade", "dense"),
+        ("bm25", "splade"), ("bm25", "dense"), ("bm25", "codes"), ("splade", "dense"),
+        ("splade", "codes"), ("dense", "codes"), ("bm25", "splade", "dense"),
+        ("bm25", "splade", "dense", "codes"),
     ]  # fmt: skip
     for found in report.hybrids:
         # Weights of a random model are random, those of BM25 are not.

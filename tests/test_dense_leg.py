@@ -12,10 +12,17 @@ import pytest
 
 from sparseret import Document, Retriever
 from sparseret.encoders.precomputed import PrecomputedEncoder
-from sparseret.errors import ConfigurationError, CorruptIndexError, VectorError
+from sparseret.errors import (
+    ConfigurationError,
+    CorruptIndexError,
+    IncompatibleIndexError,
+    VectorError,
+)
+from sparseret.indexers.dense import DenseIndex
 from sparseret.indexers.dense_calibration import DenseCalibration, DenseLevel
 from sparseret.indexers.dense_settings import DenseSettings
 from sparseret.indexers.fusion import Convex
+from sparseret.indexers.inverted import InvertedIndex
 from sparseret.registry import load_any_encoder
 
 TEXTS = ["lift of a wing in a slipstream", "heat transfer to a body", "", "flutter of a flat plate"]
@@ -275,3 +282,50 @@ def test_levels() -> None:
     assert made.cheapest(0.5, 101) is None
     with pytest.raises(CorruptIndexError, match="sparseret tune"):
         DenseCalibration.from_json("{}")
+
+
+# --- vectors without texts ----------------------------------------------------------------------
+
+
+def test_an_index_of_bare_vectors(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    rows = rng.standard_normal((500, 24)).astype(np.float32)
+    ids = [f"v{i}" for i in range(500)]
+    documents = [Document(id, "", "", {"n": i}) for i, id in enumerate(ids)]
+    with DenseIndex.create(
+        tmp_path / "i", 24, dense=DenseSettings(metric="ip"), space="s"
+    ) as index:
+        index.add(ids[:300], rows[:300], documents=documents[:300])
+        rows[0] = 9  # what was added is a copy
+        index.commit()
+        index.add(ids[300:], rows[300:], documents=documents[300:])
+        index.delete(["v7"])
+        index.update(["v8"], rows[:1])
+    queries = rng.standard_normal((5, 24)).astype(np.float32)
+    with DenseIndex.open(tmp_path / "i", space="s") as index:
+        assert (len(index), index.dim, index.settings.metric) == (499, 24, "ip")
+        found = index.search(queries, 600)
+        assert all(len(row) == 499 for row in found.ids)
+        best = index.search(queries[:1], 3, where="n >= 100 and n < 200")
+        products = rows[100:200] @ queries[0]
+        assert best.ids[0] == [f"v{100 + i}" for i in np.argsort(-products)[:3]]
+        assert index.search(queries, 3, allow=["v7", "v9"]).ids == [["v9"]] * 5
+        for wrong in (rows[:, :5], rows[0], [["a"]], np.full((1, 24), np.nan)):
+            with pytest.raises(VectorError):
+                index.search(wrong)
+            with pytest.raises(VectorError):
+                index.add(["new"], wrong)
+        with pytest.raises(ConfigurationError, match="always searched exactly"):
+            index.tune()
+        assert index.calibration is None
+    with pytest.raises(IncompatibleIndexError):
+        DenseIndex.open(tmp_path / "i", space="other")
+    with pytest.raises(IncompatibleIndexError, match="sparse"):
+        InvertedIndex.create(tmp_path / "sparse", dim=24).close()
+        DenseIndex.open(tmp_path / "sparse")
+    with pytest.raises(IncompatibleIndexError, match="dense"):
+        InvertedIndex.open(tmp_path / "i")
+    for dim in (0, -1, 2.5, "3"):
+        with pytest.raises(ConfigurationError, match="dim"):
+            DenseIndex.create(tmp_path / "j", dim)  # type: ignore[arg-type]
+    assert not (tmp_path / "j").exists()

@@ -82,6 +82,21 @@ class IndexFolder:
             self.close()
             raise
 
+    def check_kind(self, kind: type[InvertedLeg] | type[DenseLeg]) -> None:
+        """Refuse an index that is not one leg of a kind, and close.
+
+        Raises:
+            IncompatibleIndexError
+        """
+        if len(self.legs) != 1 or not isinstance(self.legs[0], kind):
+            self.close()
+            kinds = {InvertedLeg: "sparse", DenseLeg: "dense"}
+            held = " and ".join(f"{kinds[type(leg)]} vectors" for leg in self.legs)
+            raise IncompatibleIndexError(
+                f"{self.path} holds {held}, not {kinds[kind]} vectors alone: open it as a "
+                "Retriever, or as an index of its kind"
+            )
+
     def check_spaces(self, spaces: Sequence[str | None]) -> None:
         """Refuse legs of other vector spaces, and close; None is for one that is not known.
 

@@ -46,6 +46,7 @@ class InvertedIndex(IndexFolder):
         memory_budget: int | None = None,
     ) -> None:
         super().__init__(path, {} if weighting is None else {"": weighting}, memory_budget)
+        self.check_kind(InvertedLeg)
         self.leg = cast("InvertedLeg", self.legs[0])
         self.weighting = weighting
         self.space, self.dim, self.signed = self.leg.space, self.leg.dim, self.leg.signed
