@@ -225,8 +225,8 @@ def markdown(report: HybridReport) -> str:
         f"{_MEASURE} of fusions of BM25, SPLADE ({report.splade_model}), dense vectors "
         f"({report.dense_model}) and codes of these, from the best {report.depth} of each. "
         "Tuned: by 5-fold cross-validation, each query by what was chosen without it; then its "
-        "difference to the best leg and to fusions of equal weights, with p of the paired randomisation test, in "
-        "bold below 0.05; not corrected for the number of comparisons.",
+        "difference to the best leg and to fusions of equal weights, with p of the paired "
+        "randomisation test, in bold below 0.05; not corrected for the number of comparisons.",
         "",
         *table(
             ["collection", "legs", "best leg", "reciprocal rank, k=60", "min-max", "tuned",
