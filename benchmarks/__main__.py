@@ -28,6 +28,7 @@ COMMANDS = {
     "codes": ("benchmarks.codes", "codes of dense vectors, beside vectors of as many bytes"),
     "hybrid": ("benchmarks.hybrid", "fusions of BM25, SPLADE and dense vectors, tuned and not"),
     "concepts": ("benchmarks.concepts", "codes of named concepts, as they are and trained"),
+    "docids": ("benchmarks.docids", "docid models, trained and not"),
     "sdr": ("benchmarks.sdr", "overlap search of binary codes, with faiss"),
     "head": ("benchmarks.vocabulary_head", "the vocabulary product of SPLADE"),
     "projection": ("benchmarks.projection", "random projection, hashing, and embedding of a graph"),

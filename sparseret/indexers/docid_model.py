@@ -37,6 +37,7 @@ from sparseret.errors import (
     DuplicateIdError,
     IncompatibleIndexError,
     IndexExistsError,
+    StorageError,
     VectorError,
 )
 from sparseret.indexers.dense_exact import as_rows, normalised, product_errors, scan
@@ -116,6 +117,8 @@ class DocidIndex:
         file = Path(path)
         if file.exists():
             raise IndexExistsError(f"{file} exists: open it, or choose another path")
+        if not file.parent.is_dir():
+            raise StorageError(f"{file.parent} is no folder: make it first")
         model = DocidModel.empty(dim, space=space, cosine=cosine)
         return cls(file, model, write_model(file, model, None))
 

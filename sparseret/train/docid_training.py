@@ -36,6 +36,10 @@ DocidStart: TypeAlias = Literal["current", "random"]
 _HIDDEN_GAIN = 4.0
 """Inputs of length 1 have products of about this over sqrt(dim) with rows of A: for these, the
 linear part of the layer and the kinks are of a size."""
+_EPSILON = 1e-3
+"""Of Adam, far above its 1e-8. With that, rows go as far for gradients next to nothing as for large
+ones, so all documents that are right for no example are pushed away from all examples; this leaves
+them about where they were, which is where documents that are added later are, too."""
 _FADING = 5
 """The learning rate comes down over the last one of so many parts."""
 
@@ -228,7 +232,7 @@ class DocidTrainer:
     ) -> DocidModel:  # fmt: skip
         import torch
 
-        optimizer = torch.optim.Adam([part for part in parts if part.numel()])
+        optimizer = torch.optim.Adam([part for part in parts if part.numel()], eps=_EPSILON)
         found = np.flatnonzero(model.weights.any(axis=1))
         n = len(examples.ends) - 1
         steps, done = self.epochs * -(-n // self.batch_size), 0
