@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,8 @@ from sparseret.errors import (
     VectorError,
 )
 from sparseret.eval.datasets import load_dataset
+from sparseret.eval.measures import measure
+from sparseret.eval.runs import RankedDocument
 from sparseret.indexers import docid_model
 from sparseret.indexers.docid_model import DocidIndex
 from sparseret.protocols import Index
@@ -374,3 +378,87 @@ def test_it_learns_from_real_passages(tmp_path: Path, start: Any) -> None:
     assert trainer.history[-1] < trainer.history[0] / 2
     # Sentences share few words with one another; random rows find 1 in 100 before.
     assert rank() > (before + 0.015 if start == "current" else 0.12)
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_queries_that_have_little_in_common_teach_little(tmp_path: Path) -> None:
+    """MiniLM's vectors of Cranfield (tests/test_codes_quality.py), trained on 150 queries: these
+    find far more than by dense search, and the other 75 a little less."""
+    dataset = load_dataset("cranfield")
+    ids = [record.document.id for record in read_documents(dataset.corpus)]
+    with np.load(Path(__file__).parent / "data" / "cranfield-minilm.npz") as arrays:
+        documents, queries = (arrays[n].astype(np.float32) for n in ("documents", "queries"))
+    known = [id for id, row in zip(ids, documents, strict=True) if row.any()]
+    order = np.random.default_rng(0).permutation(len(queries))
+
+    def judged(places: NDArray[np.int64]) -> list[list[str]]:
+        grades = [dataset.qrels[dataset.queries[place].id] for place in places.tolist()]
+        return [[id for id, grade in g.items() if grade > 0 and id in known] for g in grades]
+
+    def ndcg(index: DocidIndex, places: NDArray[np.int64]) -> float:
+        hits = index.search(queries[places], 10)
+        asked = [dataset.queries[place].id for place in places.tolist()]
+        run = {
+            query: [RankedDocument(*hit) for hit in zip(found, scores.tolist(), strict=True)]
+            for query, found, scores in zip(asked, hits.ids, hits.scores, strict=True)
+        }
+        qrels = {query: dataset.qrels[query] for query in asked}
+        return measure(run, qrels, ["nDCG@10"]).mean["nDCG@10"]
+
+    taught, others = order[:150], order[150:]
+    index = DocidIndex.create(tmp_path / "i", 384)
+    index.add(ids, documents)
+    index.commit()
+    before = ndcg(index, taught), ndcg(index, others)
+    assert before[1] == pytest.approx(0.516, abs=0.001)
+    DocidTrainer(batch_size=32).fit(index, queries[taught], judged(taught))
+    index.commit()
+    after = ndcg(index, taught), ndcg(index, others)
+    assert after[0] > before[0] + 0.15
+    assert 0.03 > before[1] - after[1] > 0
+
+
+# --- command line -------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("neural")
+def test_documents_and_queries_to_an_index(
+    run: Callable[..., Any], make_model: Callable[..., Path], tmp_path: Path
+) -> None:
+    from sparseret.encoders.dense import DenseTextEncoder
+
+    texts = ["flutter of panels in supersonic flow", "heat transfer to a blunt wing", "lift"]
+    model = make_model(texts)
+    kinds = [("Transformer", ""), ("Pooling", "p"), ("Normalize", "n")]
+    modules = [
+        {"idx": i, "name": str(i), "path": path, "type": f"sentence_transformers.models.{kind}"}
+        for i, (kind, path) in enumerate(kinds)
+    ]
+    (model / "modules.json").write_text(json.dumps(modules))
+    (model / "p").mkdir()
+    (model / "p" / "config.json").write_text('{"pooling_mode_mean_tokens": true}')
+    corpus, queries, qrels, out = (tmp_path / name for name in ("c.tsv", "q.tsv", "r.tsv", "out"))
+    corpus.write_text("".join(f"d{place}\t{text}\n" for place, text in enumerate(texts)))
+    queries.write_text("1\tlift\n2\twing\n")
+    qrels.write_text("1\td0\t1\n2\td1\t1\n2\tgone\t1\n")
+    command = ("train", "docids", corpus, "--model", model, "--out", out)
+    done = run(*command, "--queries", queries)
+    assert done.status != 0
+    assert "--queries and --qrels go together" in done.err
+    done = run(*command, "--queries", queries, "--qrels", qrels, "--document-epochs", "0",
+               "--epochs", "200", "--learning-rate", "0.05")  # fmt: skip
+    assert done.status == 0, done.err
+    assert "3 documents, 1 of them in no example" in done.out
+    encoder = DenseTextEncoder(model)
+    index = DocidIndex.open(out, space=encoder.space)
+    assert index.search(encoder.encode_queries(["lift"]), 1).ids == [["d0"]]
+    done = run(*command)
+    assert done.status != 0
+    assert "exists: choose another" in done.err
+    out.unlink()
+    done = run(*command, "--random", "--hidden", "4", "--candidates", "2")
+    assert done.status == 0, done.err
+    assert "loss over passages and terms" in done.out
+    corpus.write_text("a\t\nb\t\n")
+    assert run(*command[:-1], tmp_path / "none").status != 0
+    assert not (tmp_path / "none").exists()
