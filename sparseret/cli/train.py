@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from sparseret.cli.train_concepts import concepts_command
+from sparseret.cli.train_docids import docids_command
 from sparseret.cli.train_graph import graph_command
 from sparseret.cli.train_source import (
     EncodedBy,
@@ -23,6 +24,7 @@ __all__ = ["train_app"]
 train_app = typer.Typer(no_args_is_help=True, help="Train on your own documents or vectors.")
 train_app.command("concepts")(concepts_command)
 train_app.command("graph")(graph_command)
+train_app.command("docids")(docids_command)
 
 
 class RecipeName(str, Enum):
