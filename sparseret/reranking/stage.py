@@ -124,13 +124,13 @@ class RerankStage:
                 continue
             taking.append(reranker.name)
             rankings = made
-        n_reranked = [len(ranking.head) if taking else 0 for ranking in rankings]
-        unreached = [ranking.unreached for ranking in rankings]
-        done = [n - ranking.skipped for n, ranking in zip(n_reranked, rankings, strict=True)]
         mode = hits.mode._replace(missing=(*hits.mode.missing, *missing))
+        rated = [0] * len(rankings)
         if taking:
-            mode = mode._replace(reranked=Reranked(tuple(taking), max(unreached, default=0)))
-        return _cut(hits._replace(mode=mode, n_reranked=[min(n, k) for n in done]), rankings, k)
+            unreached = max((ranking.unreached for ranking in rankings), default=0)
+            mode = mode._replace(reranked=Reranked(tuple(taking), unreached))
+            rated = [min(len(ranking.head) - ranking.skipped, k) for ranking in rankings]
+        return _cut(hits._replace(mode=mode, n_reranked=rated), rankings, k)
 
     def _step(self, view: View, ranking: _Ranking, reranker: Reranker, first: bool) -> _Ranking:
         """A ranking after one re-ranker."""
