@@ -668,9 +668,7 @@ def test_evaluations_of_rerankers(both: Retriever) -> None:
     assert hits.mode.reranked == Reranked(("full-vectors", "mmr"))
 
 
-def test_command_line(
-    words: Retriever, run: Callable[..., Any], make_classifier: Callable[..., Path], tmp_path: Path
-) -> None:
+def test_command_line(words: Retriever, run: Callable[..., Any], tmp_path: Path) -> None:
     path = words.path
     found = run("search", path, "lift wing", "--mmr", "0.5", "--rerank-depth", "20", "--json")
     lines = [json.loads(line) for line in found.out.splitlines()]
@@ -679,19 +677,47 @@ def test_command_line(
     assert lines[0]["reranked"] is True
     assert lines[0]["first_stage_score"] == expected[0].first_stage_score
     assert "reranked" not in json.loads(run("search", path, "lift").out.splitlines()[0])
-    folder = make_classifier()
-    found = run("search", path, "lift wing", "--rerank", folder, "--mmr", "0.9", "--explain")
-    assert found.status == 0, found.err
+    assert run("search", path, "lift wing", "--mmr", "0.9", "--explain").status == 0
     assert run("search", path, "lift", "--rerank", tmp_path / "none").status == 1
     assert run("search", path, "lift", "--time-budget", "1").status == 2
     assert run("search", path, "lift", "--mmr", "2").status == 1
     (tmp_path / "queries.txt").write_text("lift\nwing\n", "utf-8")
-    queries = ("--queries", tmp_path / "queries.txt")
-    assert len(run("search", path, *queries, "-k", "3", "--mmr", "0.5").out.splitlines()) == 6
-    tight = ("--rerank", folder, "--time-budget", "1e-9")
-    said = run("search", path, *queries, *tight).err
-    assert "time was over before all results were re-ranked" in said
-    assert "time was over" in run("search", path, "lift wing", "-k", "40", *tight).err
+    made = run("search", path, "--queries", tmp_path / "queries.txt", "-k", "3", "--mmr", "0.5")
+    assert len(made.out.splitlines()) == 6
+
+
+def test_command_line_of_vectors(words: Retriever, run: Callable[..., Any], tmp_path: Path) -> None:
+    folder = tmp_path / "vectors"
+    folder.mkdir()
+    documents = corpus()
+    np.save(folder / "documents.npy", Letters().encode_documents(documents))
+    (folder / "documents.txt").write_text("\n".join(d.id for d in documents) + "\n", "utf-8")
+    np.save(folder / "queries.npy", Letters().encode_queries(["lift wing"]))
+    (folder / "queries.txt").write_text("lift wing\n", "utf-8")
+    made = run("search", words.path, "lift wing", "--rerank", f"precomputed:{folder}")
+    expected = words.search("lift wing", rerank=FullVectors(Letters()))
+    assert [json.loads(line)["score"] for line in made.out.splitlines()] == [
+        r.score for r in expected
+    ]
+    unknown = run("search", words.path, "heat", "--rerank", f"precomputed:{folder}")
+    assert unknown.status == 1
+    assert "the re-ranker full-vectors" in unknown.err
+    left = run("search", words.path, "heat", "--rerank", f"precomputed:{folder}", "--degrade")
+    assert left.err == "warning: searched without full-vectors\n"
+    assert len(left.out.splitlines()) == 10
+
+
+def test_command_line_of_cross_encoders(
+    words: Retriever, run: Callable[..., Any], make_classifier: Callable[..., Path], tmp_path: Path
+) -> None:
+    folder = make_classifier()
+    found = run("search", words.path, "lift wing", "--rerank", folder, "--mmr", "0.9")
+    assert found.status == 0
+    assert found.err == ""
+    (tmp_path / "queries.txt").write_text("lift\nwing\n", "utf-8")
+    for asked in (["lift wing", "-k", "40"], ["--queries", tmp_path / "queries.txt"]):
+        said = run("search", words.path, *asked, "--rerank", folder, "--time-budget", "1e-9").err
+        assert said == "warning: time was over before all results were re-ranked\n"
 
 
 def test_command_line_of_evaluations(run: Callable[..., Any], tmp_path: Path) -> None:
