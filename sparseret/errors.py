@@ -15,6 +15,7 @@ __all__ = [
     "IndexNotFoundError",
     "LegError",
     "MissingExtraError",
+    "RerankError",
     "SparseretError",
     "StorageError",
     "VectorError",
@@ -63,6 +64,18 @@ class LegError(SparseretError, RuntimeError):
     def __init__(self, message: str, leg: str) -> None:
         super().__init__(message)
         self.leg = leg
+
+
+class RerankError(SparseretError, RuntimeError):
+    """A re-ranker failed, or gave scores that are none.
+
+    Attributes:
+        reranker: its name.
+    """
+
+    def __init__(self, message: str, reranker: str) -> None:
+        super().__init__(message)
+        self.reranker = reranker
 
 
 class DatasetError(SparseretError, ValueError):

@@ -6,7 +6,7 @@ These are structural types: a class satisfies them by having the members, not by
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
 __all__ = [
+    "Candidates",
     "Codec",
     "CollectionEncoder",
     "DenseEncoder",
@@ -26,7 +27,10 @@ __all__ = [
     "Hits",
     "Index",
     "Mode",
+    "Reranked",
+    "Reranker",
     "Statistics",
+    "StoredVectors",
     "TermWeights",
     "Vectors",
     "Vocabulary",
@@ -36,6 +40,16 @@ __all__ = [
 
 Vectors: TypeAlias = "ArrayLike | csr_array"
 """Dense vectors, which may be memory-mapped, or sparse ones of scipy; shape (n, n_features)."""
+
+
+class Reranked(NamedTuple):
+    """How the results of a search were re-ranked."""
+
+    rerankers: tuple[str, ...]
+    """Names of those that took part, in their order."""
+    unreached: int = 0
+    """Candidates, of the query with most of them, that were left in the order of the stage before
+    because the time budget was over."""
 
 
 class Mode(NamedTuple):
@@ -48,13 +62,23 @@ class Mode(NamedTuple):
     effort that was given and never measured."""
 
     missing: tuple[str, ...] = ()
-    """Legs of the index that could not take part, where the search was to go on without them."""
+    """Legs of the index, and re-rankers, that could not take part, where the search was to go on
+    without them."""
+
+    reranked: Reranked | None = None
+    """How the results were re-ranked; None where they were not."""
 
     @property
     def description(self) -> str:
         """In words, such as "approximate, recall 0.957 when calibrated"."""
         if self.missing:
             return f"{self._replace(missing=()).description}, without {', '.join(self.missing)}"
+        if self.reranked is not None:
+            told = f"{self._replace(reranked=None).description}, re-ranked by "
+            told += ", then ".join(self.reranked.rerankers)
+            if self.reranked.unreached:
+                told += f" but for up to {self.reranked.unreached} candidates when time was over"
+            return told
         if self.exact:
             return "exact"
         if math.isnan(self.recall):
@@ -75,7 +99,65 @@ class Hits(NamedTuple):
     mode: Mode = Mode()
     """Exact, or approximate and how good that was measured to be."""
     shares: list[NDArray[np.float64]] | None = None
-    """Of an index of several legs, what each adds to each score, shape (hits, legs); None else."""
+    """Of an index of several legs, what each adds to each score, shape (hits, legs); None else.
+    Where results were re-ranked, to each of ``first_stage_scores``."""
+    first_stage_scores: list[NDArray[np.float32]] | None = None
+    """Of re-ranked results, the scores of the search itself, parallel to ``ids``."""
+    n_reranked: list[int] | None = None
+    """Of re-ranked results, how many of each query, the first ones, every re-ranker rated."""
+
+
+class StoredVectors(Protocol):
+    """What an index keeps of the candidates of a query."""
+
+    def dense(self, space: str | None = None) -> NDArray[np.float32] | None:
+        """Vectors of all candidates as they are scored, shape (n, dim).
+
+        Args:
+            space: of the encoder they must be of; None for the first leg of dense vectors.
+
+        Returns:
+            None where the index has no such leg.
+        """
+
+    def sparse(self) -> csr_array | None:
+        """Weights of all candidates as those of queries, shape (n, dim); None without a leg."""
+
+
+class Candidates(NamedTuple):
+    """What a search found for one query, best first, for a re-ranker to rate."""
+
+    query: str | None
+    """Its text; None where documents alone are the query."""
+    documents: Sequence[Document]
+    scores: NDArray[np.float32]
+    """Of the stage before, shape (len(documents),)."""
+    vectors: StoredVectors | None = None
+    """None outside of an index."""
+
+
+@runtime_checkable
+class Reranker(Protocol):
+    """Rates the candidates of a query anew."""
+
+    @property
+    def name(self) -> str:
+        """A word, for messages and modes."""
+
+    @property
+    def description(self) -> str:
+        """One line for people: method and main parameters."""
+
+    def rescore(self, candidates: Candidates) -> Iterator[NDArray[Any]]:
+        """Scores of the candidates from the first on, a batch at a time; larger is better.
+
+        A time budget is kept by not asking for the next batch, so a batch should take a fraction of
+        a second. One that must see all candidates to rate any makes them one batch. A score must
+        not depend on whether later batches are asked for.
+
+        Yields:
+            finite numbers, shape (size of the batch,); of all batches, one a candidate.
+        """
 
 
 @runtime_checkable

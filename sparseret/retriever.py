@@ -24,7 +24,8 @@ from sparseret.legs import (
     open_index,
     recorded_encoders,
 )
-from sparseret.protocols import CollectionEncoder, Hits, Mode, Vocabulary
+from sparseret.protocols import CollectionEncoder, Hits, Mode, Reranker, Vocabulary
+from sparseret.reranking.stage import RerankStage
 from sparseret.views.view import Request, View
 
 if TYPE_CHECKING:
@@ -47,9 +48,14 @@ class Result(NamedTuple):
     text: str
     metadata: Mapping[str, Any]
     shares: Mapping[str, float] = _NO_SHARES
-    """Of an index of several legs, what each adds to the score."""
+    """Of an index of several legs, what each adds to the score; to that of the search itself where
+    results are re-ranked."""
     missing: tuple[str, ...] = ()
-    """Legs that could not take part in the search (``degrade``)."""
+    """Legs and re-rankers that could not take part in the search (``degrade``)."""
+    first_stage_score: float | None = None
+    """That of the search itself, where results are re-ranked."""
+    reranked: bool = False
+    """Whether all re-rankers rated the document; not where their time was over before."""
 
 
 class Retriever:
@@ -180,6 +186,9 @@ class Retriever:
         fusion: Fusion | None = None,
         depth: int = 100,
         degrade: bool = False,
+        rerank: Reranker | Sequence[Reranker] | None = None,
+        rerank_depth: int = 100,
+        time_budget: float | None = None,
     ) -> list[Result]:
         """The best k documents, best first; fewer where fewer match, none for an empty query.
 
@@ -203,17 +212,26 @@ class Retriever:
             legs: of an index of several, names of those to search; one alone gives its own scores.
             fusion: how their results are made one; by default as the index says.
             depth: results of each leg that are fused; k where that is more.
-            degrade: whether to go on without legs that fail; ``missing`` of each result names them.
+            degrade: whether to go on without legs and re-rankers that fail; ``missing`` of each
+                result names them.
+            rerank: rates what was found anew, and so decides the order; several do so one after
+                another (docs/hybrid.md).
+            rerank_depth: results of the search that it gets; what is beyond keeps its order.
+            time_budget: seconds that re-ranking a query may take. Results that are not reached in
+                time keep their order, behind the others; ``reranked`` of each tells.
 
         Raises:
             DocumentError: no document has an id of ``like`` or ``unlike``.
             LegError: of several legs, one failed.
+            RerankError: a re-ranker failed.
             ConfigurationError, FilterError, VectorError, CorruptIndexError
         """
-        view = self._view
-        request = Request(k, filter, exact, recall, legs, fusion, depth, degrade, threads=1)
+        view, stage = self._view, RerankStage.of(rerank, rerank_depth, time_budget)
+        first = stage.first_k(k)
+        request = Request(first, filter, exact, recall, legs, fusion, depth, degrade, threads=1)
         feedback = Feedback(like, unlike, alpha, beta, gamma)
-        return _results(view, view.search_like(query, feedback, request))[0]
+        hits = view.search_like(query, feedback, request)
+        return _results(view, stage.apply(view, [query], hits, k, degrade=degrade))[0]
 
     def search_batch(
         self,
@@ -227,12 +245,17 @@ class Retriever:
         fusion: Fusion | None = None,
         depth: int = 100,
         degrade: bool = False,
+        rerank: Reranker | Sequence[Reranker] | None = None,
+        rerank_depth: int = 100,
+        time_budget: float | None = None,
         threads: int | None = None,
     ) -> list[list[Result]]:
         """:meth:`search` for many queries, spread over ``threads`` (None for one per core)."""
-        view = self._view
-        request = Request(k, filter, exact, recall, legs, fusion, depth, degrade, threads)
-        return _results(view, view.search(queries, request))
+        view, stage = self._view, RerankStage.of(rerank, rerank_depth, time_budget)
+        first = stage.first_k(k)
+        request = Request(first, filter, exact, recall, legs, fusion, depth, degrade, threads)
+        hits = view.search(queries, request)
+        return _results(view, stage.apply(view, queries, hits, k, degrade=degrade))
 
     def retrieve(
         self,
@@ -246,11 +269,16 @@ class Retriever:
         fusion: Fusion | None = None,
         depth: int = 100,
         degrade: bool = False,
+        rerank: Reranker | Sequence[Reranker] | None = None,
+        rerank_depth: int = 100,
+        time_budget: float | None = None,
         threads: int | None = None,
     ) -> Hits:
         """Ids and scores alone, and the mode: :meth:`search_batch` without reading documents."""
-        request = Request(k, filter, exact, recall, legs, fusion, depth, degrade, threads)
-        return self._view.search(queries, request)
+        view, stage = self._view, RerankStage.of(rerank, rerank_depth, time_budget)
+        first = stage.first_k(k)
+        request = Request(first, filter, exact, recall, legs, fusion, depth, degrade, threads)
+        return stage.apply(view, queries, view.search(queries, request), k, degrade=degrade)
 
     def mode(
         self,
@@ -289,6 +317,7 @@ class Retriever:
 
         Of an index of several legs, what each says of the document and adds to its score. As
         scores of legs are normalised over what they find, arguments must be those of the search.
+        Re-rankers have no part in it: it is that of the score before them.
 
         All arguments but ``id`` are those of :meth:`search`.
 
@@ -567,6 +596,8 @@ def _results(view: View, hits: Hits) -> list[list[Result]]:
     results = []
     for query, (ids, scores) in enumerate(zip(hits.ids, hits.scores, strict=True)):
         shares = None if hits.shares is None else hits.shares[query].tolist()
+        before = None if hits.first_stage_scores is None else hits.first_stage_scores[query]
+        rated = 0 if hits.n_reranked is None else hits.n_reranked[query]
         row = []
         for place, (id, score) in enumerate(zip(ids, scores.tolist(), strict=True)):
             document = found[id]
@@ -575,9 +606,13 @@ def _results(view: View, hits: Hits) -> list[list[Result]]:
             added = _NO_SHARES
             if shares is not None:
                 added = dict(zip(names, shares[place], strict=True))
+            first = None if before is None else float(before[place])
             row.append(
-                Result(id, score, document.title, document.text, document.metadata, added, missing)
-            )
+                Result(
+                    id, score, document.title, document.text, document.metadata, added, missing,
+                    first, place < rated,
+                )
+            )  # fmt: skip
         results.append(row)
     return results
 

@@ -27,7 +27,7 @@ ROOMS: list[set[str]] = [
     {"encoders", "indexers"},
     {"explanation", "feedback", "snippets"},
     {"views"},
-    {"legs"},
+    {"legs", "reranking"},
     {"retriever"},
     {"ingest", "eval", "train"},
     {"cli"},

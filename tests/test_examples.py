@@ -30,6 +30,7 @@ TESTED = {
     "promptreps.py",
     "rag_prompt.py",
     "random_projection.py",
+    "rerank.py",
     "sdr_memory.py",
     "sdr_search.py",
     "splade.py",
@@ -88,6 +89,15 @@ def test_feedback() -> None:
     rows = re.findall(r"^(query|query and 3 documents) +([\d.]+) +([\d.]+)$", output, re.M)
     (_, *plain), (_, *judged) = rows
     assert all(float(new) > float(old) + 0.04 for old, new in zip(plain, judged, strict=True))
+
+
+def test_rerank() -> None:
+    output = run("rerank.py")
+    rows = re.findall(r"^(\w.*?)  +(0\.\d+)  (0\.\d+)$", output, re.M)
+    ndcg = {name: float(value) for name, value, _ in rows}
+    alike = {name: float(value) for name, _, value in rows}
+    assert ndcg["phrases"] > ndcg["as found"] > ndcg["mmr, lambda 0.7"]
+    assert alike["as found"] > alike["mmr, lambda 0.7"] > alike["mmr, lambda 0.5"]
 
 
 def test_codebooks() -> None:

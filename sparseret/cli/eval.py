@@ -23,14 +23,20 @@ from sparseret.cli.legs import (
 )
 from sparseret.cli.options import EncoderOptions
 from sparseret.cli.recall import RecallOption, merge_with_progress
+from sparseret.cli.rerank import (
+    MmrOption,
+    RerankDepthOption,
+    RerankOption,
+    TimeBudgetOption,
+    make_rerankers,
+)
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from sparseret.documents import Document
     from sparseret.eval.datasets import Dataset
-    from sparseret.eval.evaluate import Report, Searchable
-    from sparseret.indexers.fusion import Fusion
+    from sparseret.eval.evaluate import Report
     from sparseret.retriever import Retriever
 
 __all__ = ["eval_command"]
@@ -143,6 +149,10 @@ def eval_command(
         int | None,
         typer.Option(min=1, help="Threads of the batch of queries.", show_default="all processors"),
     ] = None,
+    rerank: RerankOption = None,
+    mmr: MmrOption = None,
+    rerank_depth: RerankDepthOption = None,
+    time_budget: TimeBudgetOption = None,
 ) -> None:
     """Rate a retriever on a dataset: effectiveness, latency, throughput and size.
 
@@ -185,13 +195,17 @@ def eval_command(
         raise typer.BadParameter("-k has no effect on --from-run; a run has the depth it has")
     if from_run is not None and recall is not None:
         raise typer.BadParameter("--recall has no effect on --from-run; nothing is searched")
+    if from_run is not None and (rerank is not None or mmr is not None):
+        raise typer.BadParameter("--rerank and --mmr have no effect on --from-run")
     if per_query is not None and per_query.suffix not in (".tsv", ".csv"):
         raise typer.BadParameter(f"--per-query {per_query}: the name must end in .tsv or .csv")
     encoders = leg_encoders(encoder) or "bm25"
     options = leg_options(encoders, encoder_option)
     fused = parse_fusion(fusion)
+    rerankers = make_rerankers(rerank, mmr, rerank_depth, time_budget)
 
     from sparseret.cli.console import make_console
+    from sparseret.eval.chosen_legs import ChosenLegs
     from sparseret.eval.datasets import load_dataset
     from sparseret.eval.evaluate import evaluate, evaluate_run
     from sparseret.eval.measures import DEFAULT_MEASURES, required_depth
@@ -221,8 +235,11 @@ def eval_command(
     else:
         calibrated = recall is not None
         with _retriever(dataset, index, encoders, options, calibrated) as retriever:
+            chosen = ChosenLegs(
+                retriever, leg, fused, rerankers, rerank_depth or 100, time_budget
+            )  # fmt: skip
             report = evaluate(
-                _chosen(retriever, leg, fused),
+                chosen if leg or fused or rerankers else retriever,
                 dataset,
                 measures=measures,
                 k=k,
@@ -245,15 +262,6 @@ def eval_command(
         from sparseret.eval.plots import plot as draw
 
         draw(plot, report, measures[0], baseline)
-
-
-def _chosen(retriever: Retriever, legs: list[str] | None, fusion: Fusion | None) -> Searchable:
-    """The retriever, or some legs of it, fused so."""
-    if legs is None and fusion is None:
-        return retriever
-    from sparseret.eval.chosen_legs import ChosenLegs
-
-    return ChosenLegs(retriever, legs, fusion)
 
 
 @contextmanager

@@ -55,7 +55,11 @@ LegOption = Annotated[
 ]
 
 DegradeOption = Annotated[
-    bool, typer.Option("--degrade", help="Go on without legs that cannot be loaded or fail.")
+    bool,
+    typer.Option(
+        "--degrade",
+        help="Go on without legs that cannot be loaded, and legs or re-rankers that fail.",
+    ),
 ]
 
 

@@ -12,6 +12,13 @@ import typer
 
 from sparseret.cli.legs import DegradeOption, FusionOption, LegOption, parse_fusion
 from sparseret.cli.recall import RecallOption, note_mode
+from sparseret.cli.rerank import (
+    MmrOption,
+    RerankDepthOption,
+    RerankOption,
+    TimeBudgetOption,
+    make_rerankers,
+)
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -90,6 +97,10 @@ def search_command(
     leg: LegOption = None,
     fusion: FusionOption = None,
     degrade: DegradeOption = False,
+    rerank: RerankOption = None,
+    mmr: MmrOption = None,
+    rerank_depth: RerankDepthOption = None,
+    time_budget: TimeBudgetOption = None,
 ) -> None:
     """Search an index.
 
@@ -102,6 +113,8 @@ def search_command(
     sparseret search my.idx --queries queries.jsonl -k 100 --run my.run
 
     sparseret search my.idx --queries queries.jsonl --recall 0.95
+
+    sparseret search my.idx "lift of a wing" --rerank my-cross-encoder --time-budget 0.5
     """
     like, unlike = like or [], unlike or []
     if (query is None and not like) == (queries is None):
@@ -119,23 +132,32 @@ def search_command(
     from sparseret.retriever import Retriever
 
     fused = parse_fusion(fusion)
+    rerankers = make_rerankers(rerank, mmr, rerank_depth, time_budget)
+    candidates = rerank_depth or 100
+    first_k = max(k, candidates) if rerankers else k
     with Retriever.open(index, degrade=degrade) as retriever:
         if recall is not None:
-            note_mode(retriever, k, recall)
+            note_mode(retriever, first_k, recall)
         if queries is not None:
             asked = read_queries(queries)
             hits = retriever.retrieve(
                 [q.text for q in asked], k, filter=filter, exact=exact or None, recall=recall,
-                legs=leg, fusion=fused, degrade=degrade, threads=threads,
+                legs=leg, fusion=fused, degrade=degrade, threads=threads, rerank=rerankers,
+                rerank_depth=candidates, time_budget=time_budget,
             )  # fmt: skip
+            _note_unreached(hits.mode.reranked is not None and hits.mode.reranked.unreached > 0)
             _note_missing(hits.mode.missing)
             _write_run(run_from_hits([q.id for q in asked], hits), run)
             return
         results = retriever.search(
             query, k, like=like, unlike=unlike, filter=filter, exact=exact or None, recall=recall,
-            legs=leg, fusion=fused, degrade=degrade,
+            legs=leg, fusion=fused, degrade=degrade, rerank=rerankers, rerank_depth=candidates,
+            time_budget=time_budget,
         )  # fmt: skip
-        _note_missing(results[0].missing if results else ())
+        missing = results[0].missing if results else ()
+        _note_missing(missing)
+        if not {reranker.name for reranker in rerankers} & {*missing}:
+            _note_unreached(bool(rerankers) and not all(r.reranked for r in results[:candidates]))
         explanations = [
             retriever.explain(
                 query,
@@ -145,7 +167,7 @@ def search_command(
                 filter=filter,
                 legs=leg,
                 fusion=fused,
-                depth=max(k, 100),
+                depth=max(first_k, 100),
                 degrade=degrade,
             )
             for r in results
@@ -164,6 +186,11 @@ def _note_missing(legs: Sequence[str]) -> None:
         print(f"warning: searched without {', '.join(legs)}", file=sys.stderr)
 
 
+def _note_unreached(some: bool) -> None:
+    if some:
+        print("warning: time was over before all results were re-ranked", file=sys.stderr)
+
+
 def _write_run(made: Run, file: Path | None) -> None:
     from sparseret.eval.runs import run_lines, write_run
 
@@ -179,6 +206,8 @@ def _print_json(results: list[Result], explanations: list[Explanation]) -> None:
         line["missing_legs"] = line.pop("missing")
         if not line["shares"]:  # an index of one leg has nothing to tell of legs
             del line["shares"], line["missing_legs"]
+        if line["first_stage_score"] is None:  # not re-ranked
+            del line["first_stage_score"], line["reranked"]
         if explanations:
             line |= _explained(explanations[i])
         print(json.dumps(line, ensure_ascii=False))

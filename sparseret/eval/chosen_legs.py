@@ -1,4 +1,4 @@
-"""Some legs of a retriever, fused in some way, as something to evaluate."""
+"""Some legs of a retriever, fused and re-ranked in some way, as something to evaluate."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sparseret.indexers.fusion import Fusion
-from sparseret.protocols import Hits
+from sparseret.protocols import Hits, Reranker
 from sparseret.retriever import Retriever
 
 __all__ = ["ChosenLegs"]
@@ -21,6 +21,12 @@ class ChosenLegs:
     """Names of legs; None for all."""
     fusion: Fusion | None = None
     """None for that of the index."""
+    rerankers: Sequence[Reranker] = ()
+    """What re-ranks the results, one after another."""
+    rerank_depth: int = 100
+    """Results that are re-ranked."""
+    time_budget: float | None = None
+    """Seconds that this may take for a query."""
 
     def retrieve(
         self,
@@ -32,8 +38,9 @@ class ChosenLegs:
     ) -> Hits:
         """Top k of each query."""
         return self.retriever.retrieve(
-            queries, k, recall=recall, legs=self.legs, fusion=self.fusion, threads=threads
-        )
+            queries, k, recall=recall, legs=self.legs, fusion=self.fusion, threads=threads,
+            rerank=self.rerankers, rerank_depth=self.rerank_depth, time_budget=self.time_budget,
+        )  # fmt: skip
 
     def __len__(self) -> int:
         return len(self.retriever)
@@ -48,6 +55,10 @@ class ChosenLegs:
         """What it is, in a line."""
         chosen = self.retriever.legs if self.legs is None else self.legs
         encoders = self.retriever.encoders
-        named = " + ".join(f"{leg}: {encoders[leg].description}" for leg in chosen)
+        named = " + ".join(f"{leg}: " * bool(leg) + encoders[leg].description for leg in chosen)
         fusion = self.retriever.fusion if self.fusion is None else self.fusion
-        return named if len(chosen) == 1 else f"{named}; {fusion.description}"
+        parts = [named] if len(chosen) == 1 else [named, fusion.description]
+        parts += [
+            f"best {self.rerank_depth} by {reranker.description}" for reranker in self.rerankers
+        ]
+        return "; ".join(parts)

@@ -30,11 +30,11 @@ from sparseret.protocols import Hits, Mode
 from sparseret.views.dense import DenseView
 from sparseret.views.sparse import SparseView, check_queries
 
-__all__ = ["LegView", "Request", "View"]
+__all__ = ["FAILURES", "LegView", "Request", "View"]
 
 LegView: TypeAlias = SparseView | DenseView
 
-_FAILURES = (SparseretError, ArithmeticError, LookupError, OSError, RuntimeError, ValueError)
+FAILURES = (SparseretError, ArithmeticError, LookupError, OSError, RuntimeError, ValueError)
 """What an encoder or a package behind it may raise; others are mistakes in a program."""
 
 
@@ -288,7 +288,7 @@ def _search(
 def _guarded(leg: LegView, ask: Callable[[LegView], Any]) -> Any:
     try:
         return ask(leg)
-    except _FAILURES as error:
+    except FAILURES as error:
         if not leg.name:  # the only one
             raise
         raise LegError(f"the leg {leg.name}: {error}", leg.name) from error
