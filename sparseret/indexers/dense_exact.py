@@ -156,7 +156,6 @@ def scan(
     vectors: Vectors,
     queries: NDArray[np.float32],
     k: int,
-    *,
     errors: NDArray[np.float64],
     inside: range,
     allowed: NDArray[np.uint64] | None,
