@@ -16,6 +16,7 @@ from sparseret.cli.eval_codes import eval_codes_command
 from sparseret.cli.index import index_command
 from sparseret.cli.info import info_command
 from sparseret.cli.merge import merge_command
+from sparseret.cli.plan_memory import plan_memory_command
 from sparseret.cli.sdr import sdr_app
 from sparseret.cli.search import search_command
 from sparseret.cli.train import train_app
@@ -42,6 +43,7 @@ app.command("verify")(verify_command)
 app.add_typer(sdr_app, name="sdr")
 app.add_typer(train_app, name="train")
 app.command("eval-codes")(eval_codes_command)
+app.command("plan-memory")(plan_memory_command)
 
 
 def _version(wanted: bool) -> None:

@@ -2,9 +2,9 @@
 
 Codes of a few bytes (:mod:`sparseret.indexers.quantiser`) are compared with a query one and all;
 the vectors of the best, and no others, are then read from the mapped file. This is the search of
-BiDR (Xiao, Liu, Han, Zhang, Lian, Gong, Chen, Yang, Sun, Shao and Xie, "Progressively Optimized
-Bi-Granular Document Representation for Scalable Embedding Based Retrieval", WWW 2022), without the
-learning, for which there is :mod:`sparseret.train.two_stage`.
+BiDR (Xiao, Liu, Han et al., "Progressively Optimized Bi-Granular Document Representation for
+Scalable Embedding Based Retrieval", WWW 2022); both stages can be learned, which is left to
+:mod:`sparseret.train.two_stage`.
 
 The structure of a segment is the number of bytes of its quantiser (8 bytes, little-endian), the
 quantiser, for ``binary`` a float16 factor a row, and the codes, a row after the other.
