@@ -25,6 +25,7 @@ from benchmarks.startup import StartupReport
 from benchmarks.top_k import TopKReport
 from benchmarks.vectors.records import VectorReport
 from benchmarks.vocabulary_head import HeadReport
+from benchmarks.two_stage.records import TwoStageReport
 from benchmarks.windows.records import DenseWindowsReport
 
 __all__ = ["Result", "read_results"]
@@ -38,6 +39,7 @@ _KINDS: dict[str, type[Any]] = {
     "kept": RecallReport,
     "window_sizes": RangeReport,
     "dense_windows": DenseWindowsReport,
+    "adapters": TwoStageReport,
     "limits": LimitReport,
     "sizes": ScaleReport,
     "presets": PresetReport,
