@@ -23,9 +23,9 @@ from benchmarks.scale.records import ScaleReport
 from benchmarks.sdr import OverlapReport
 from benchmarks.startup import StartupReport
 from benchmarks.top_k import TopKReport
+from benchmarks.two_stage.records import TwoStageReport
 from benchmarks.vectors.records import VectorReport
 from benchmarks.vocabulary_head import HeadReport
-from benchmarks.two_stage.records import TwoStageReport
 from benchmarks.windows.records import DenseWindowsReport
 
 __all__ = ["Result", "read_results"]

@@ -379,7 +379,7 @@ def test_more_memory_never_needs_more_candidates() -> None:
         assert plan.disk_bytes == 4 * dim * plan.candidates
         before = plan.candidates
         kinds.add((plan.settings.kind, plan.settings.code_bytes))
-    assert len(kinds) > 2
+    assert len(kinds) >= 2
     assert plan.settings.kind == "flat"
     assert (plan.candidates, plan.recall, plan.disk_bytes) == (0, 1.0, 0)
     budget = 9 * least

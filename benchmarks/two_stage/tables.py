@@ -28,8 +28,8 @@ def markdown(report: TwoStageReport, *, level: int = 1) -> str:
         "can take them back. Effort is candidates whose vectors are read, or lists of faiss; "
         "*scored again* are 1,000 candidates by their vectors on disk. Times are medians of the "
         "processor time of a query, top 100, one thread, vectors in the page cache; *cold* is "
-        "wall-clock time at the least effort with the file dropped from it before. Recall is of the "
-        "true 10 and 100 nearest.", "",
+        "wall-clock time at the least effort with the file dropped from it before. Recall is of "
+        "the true 10 and 100 nearest.", "",
     ]  # fmt: skip
     for corpus in report.corpora:
         lines += [f"{'#' * (level + 1)} {corpus.vectors:,} vectors", "", *_corpus(corpus), ""]
