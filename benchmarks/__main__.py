@@ -17,6 +17,10 @@ COMMANDS = {
         "benchmarks.windows.run",
         "nearest of consecutive dense vectors at equal recall, with faiss",
     ),
+    "two-stage": (
+        "benchmarks.two_stage.run",
+        "dense search within a budget of memory: light codes, with faiss",
+    ),
     "scale": ("benchmarks.scale.run", "building and searching as the corpus grows"),
     "limits": ("benchmarks.limits.run", "how far a query is from what the machine can do"),
     "encoding": ("benchmarks.encoding.run", "texts to SPLADE vectors: speed and memory"),
@@ -46,7 +50,7 @@ _ONE_THREAD = (
     "RAYON_NUM_THREADS",
 )
 _COMPARED_ON_ONE_THREAD = ("run", "ranges", "limits", "encoding", "head", "projection", "sdr",
-                           "top-k", "windows")  # fmt: skip
+                           "top-k", "two-stage", "windows")  # fmt: skip
 
 
 def main() -> None:

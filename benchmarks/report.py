@@ -47,6 +47,8 @@ from benchmarks.startup import markdown as startup_markdown
 from benchmarks.targets import check, target_lines
 from benchmarks.top_k import TopKReport
 from benchmarks.top_k import markdown as top_k_markdown
+from benchmarks.two_stage.records import TwoStageReport
+from benchmarks.two_stage.tables import markdown as two_stage_markdown
 from benchmarks.vectors.plots import plot_report as plot_vectors
 from benchmarks.vectors.records import VectorReport
 from benchmarks.vectors.tables import markdown as vectors_markdown
@@ -65,6 +67,8 @@ _COMMANDS = {
     **{f"ranges-{c}": f"ranges --corpus {c}" for c in _CORPORA},
     **{f"limits-{c}": f"limits --corpus {c}" for c in _CORPORA},
     "windows": "windows",
+    "two-stage": "two-stage --model MODEL --more SENTENCES.npy --jittered 400000 --queries 100 "
+    "--budget 80 --sets ../shared/data/cranfield ../shared/data/nfcorpus ../shared/data/scifact",
     "scale": "scale",
     "presets": "presets",
     "encoding": "encoding --texts ../shared/data/scifact",
@@ -107,6 +111,7 @@ _OF_CORPUS = (
 )  # fmt: skip
 _OTHERS = (
     ("Dense windows", _Kind(DenseWindowsReport, windows_markdown, None, lambda _: [])),
+    ("Memory budgets", _Kind(TwoStageReport, two_stage_markdown, None, lambda _: [])),
     ("Growth", _Kind(ScaleReport, scale_markdown, plot_scale, lambda _: [""])),
     ("Rounding and pruning", _Kind(PresetReport, presets_markdown, None, lambda _: [])),
     ("Encoding", _Kind(EncodingReport, encoding_markdown, None, lambda _: [])),

@@ -24,6 +24,7 @@ from benchmarks.scale.records import ScaleReport
 from benchmarks.sdr import OverlapReport
 from benchmarks.startup import StartupReport
 from benchmarks.top_k import TopKReport
+from benchmarks.two_stage.records import TwoStageReport
 from benchmarks.vectors.records import VectorReport
 from benchmarks.vocabulary_head import HeadReport
 from benchmarks.windows.records import DenseWindowsReport
@@ -40,6 +41,7 @@ _KINDS: dict[str, type[Any]] = {
     "kept": RecallReport,
     "window_sizes": RangeReport,
     "dense_windows": DenseWindowsReport,
+    "adapters": TwoStageReport,
     "limits": LimitReport,
     "sizes": ScaleReport,
     "presets": PresetReport,

@@ -16,6 +16,7 @@ from sparseret.cli.eval_codes import eval_codes_command
 from sparseret.cli.index import index_command
 from sparseret.cli.info import info_command
 from sparseret.cli.merge import merge_command
+from sparseret.cli.plan_memory import plan_memory_command
 from sparseret.cli.sdr import sdr_app
 from sparseret.cli.search import search_command
 from sparseret.cli.train import train_app
@@ -44,6 +45,7 @@ app.add_typer(sdr_app, name="sdr")
 app.add_typer(train_app, name="train")
 app.add_typer(vectors_app, name="vectors")
 app.command("eval-codes")(eval_codes_command)
+app.command("plan-memory")(plan_memory_command)
 
 
 def _version(wanted: bool) -> None:

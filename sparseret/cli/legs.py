@@ -30,8 +30,9 @@ DenseOption = Annotated[
     typer.Option(
         "--dense",
         metavar="KEY=VALUE",
-        help="How dense vectors are kept: kind=hnsw or ivf-pq for approximate search, "
-        "precision=float16, and more (docs/hybrid.md); repeat it for more. Only for a new index.",
+        help="How dense vectors are kept: kind=hnsw, ivf-pq, binary or pq for approximate "
+        "search, precision=float16, and more (docs/hybrid.md); repeat it for more. Only for a new "
+        "index.",
         show_default="kind=flat",
     ),
 ]

@@ -54,7 +54,7 @@ def _reason(leg: InvertedLeg | DenseLeg, mode: Mode, k: int) -> str:
     if leg.weighting is not None:
         return "as an index of counts always is"
     if not leg.is_tunable:
-        return "as vectors without a graph or lists always are"
+        return "as vectors without a graph, lists or codes always are"
     if leg.calibration is None:
         return "as the index was never calibrated (sparseret tune)"
     return f"as nothing cheaper is calibrated to that for {count(k, 'result')}"

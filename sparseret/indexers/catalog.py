@@ -39,6 +39,7 @@ __all__ = [
     "FUSION",
     "LEGS",
     "ORDER_BY",
+    "QUANTISER",
     "REDUCTION",
     "Catalog",
     "Disorder",
@@ -57,6 +58,8 @@ FUSION = "fusion"
 """Key of how the results of several legs are made one; absent in an index of one leg."""
 LEGS = "legs"
 """Key of the list of legs, absent in version 1."""
+QUANTISER = "quantiser"
+"""Key of the quantiser of a dense leg, in base64; absent where none was learned."""
 REDUCTION = "reduction"
 """Key of what is given up of vectors when they are added; absent where nothing is."""
 ORDER_BY = "order_by"

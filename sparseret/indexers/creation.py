@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -14,11 +15,13 @@ from sparseret.errors import (
     SparseretError,
     StorageError,
 )
-from sparseret.indexers.catalog import DENSE, LEGS, ORDER_BY, REDUCTION, Catalog
+from sparseret.indexers.catalog import DENSE, LEGS, ORDER_BY, QUANTISER, REDUCTION, Catalog
+from sparseret.indexers.dense_codes import check_quantiser
 from sparseret.indexers.dense_settings import DenseSettings
 from sparseret.indexers.filters import field_index_sql
 from sparseret.indexers.legs import LegKind, LegRecord
 from sparseret.indexers.order_field import order_field
+from sparseret.indexers.quantiser import Quantiser
 from sparseret.indexers.reduction import Reduction
 from sparseret.indexers.writer import SEGMENT_FOLDER
 
@@ -67,7 +70,7 @@ class LegSpec:
 
     @property
     def meta(self) -> dict[str, str]:
-        """What the catalog records."""
+        """What the catalog records; raises ConfigurationError for a quantiser that does not fit."""
         made = {
             "space": self.space,
             "dim": "" if self.dim is None else str(self.dim),
@@ -78,6 +81,10 @@ class LegSpec:
             made[REDUCTION] = self.reduction.to_json()
         if self.dense is not None:
             made[DENSE] = self.dense.to_json()
+            if self.dense.quantiser is not None and self.dim is not None:
+                quantiser = Quantiser.load(self.dense.quantiser)
+                check_quantiser(quantiser, self.dense, self.dim)
+                made[QUANTISER] = base64.b64encode(quantiser.to_bytes()).decode()
         return made
 
 

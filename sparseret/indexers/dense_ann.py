@@ -31,7 +31,7 @@ from sparseret.indexers.dense_settings import DenseKind, DenseSettings
 
 __all__ = ["ApproximateIndex", "Builder", "built_kind", "require_faiss"]
 
-_LEAST = {"flat": 0, "hnsw": 2_000, "ivf-pq": 10_000}
+_LEAST = {"flat": 0, "hnsw": 2_000, "ivf-pq": 10_000, "binary": 2_000, "pq": 2_000}
 """Vectors below which a segment is flat. 256 centroids need 39 vectors each, as faiss has it."""
 _PER_LIST = 39
 _PER_LIST_TRAINED = 64
@@ -59,15 +59,15 @@ in a graph; for each allowed, and each other, code of the lists that are read.""
 def built_kind(settings: DenseSettings, n: int) -> DenseKind:
     """What a segment of n vectors is searched by: ``flat`` where n is small.
 
-    A graph is made of 2,000 vectors or more, inverted lists of 10,000 or more, which product
-    quantisation needs to be trained.
+    A graph and light codes are made of 2,000 vectors or more, inverted lists of 10,000 or more,
+    which product quantisation needs to be trained.
     """
     return settings.kind if n >= _LEAST[settings.kind] else "flat"
 
 
 def require_faiss(settings: DenseSettings) -> None:
     """Check, before the first segment, that large ones can be built. Raises MissingExtraError."""
-    if settings.kind != "flat":
+    if settings.kind in ("hnsw", "ivf-pq"):
         _import_faiss()
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparseret.errors import CorruptIndexError
+from sparseret.indexers.dense_codes import code_kind
 
 if TYPE_CHECKING:
     from sparseret.indexers.dense_snapshot import DenseSnapshot
@@ -20,6 +21,8 @@ __all__ = ["DenseCalibration", "DenseLevel", "calibrate_dense"]
 
 _KS = (10, 100)
 _EFFORTS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
+_CANDIDATES = (10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000)
+"""Efforts of a search by light codes."""
 _ENOUGH = 0.999
 """Recall from which on more effort is not tried."""
 
@@ -95,9 +98,10 @@ def calibrate_dense(
     exact, exact_time = _timed(snapshot, queries, most, None, count)
     levels: list[DenseLevel] = []
     wanted = set(_KS) if len(queries) else set()
-    for done, effort in enumerate(_EFFORTS):
+    efforts = _EFFORTS if code_kind(snapshot.settings) is None else _CANDIDATES
+    for done, effort in enumerate(efforts):
         if progress:
-            progress(done, len(_EFFORTS))
+            progress(done, len(efforts))
         for k in sorted(wanted):
             found, cost = _timed(snapshot, queries, k, effort, count)
             recall = _recall(found, exact, k)
@@ -106,7 +110,7 @@ def calibrate_dense(
             if recall >= _ENOUGH or cost >= 4 * exact_time:
                 wanted.discard(k)
     if progress:
-        progress(len(_EFFORTS), len(_EFFORTS))
+        progress(len(efforts), len(efforts))
     return DenseCalibration(snapshot.n_documents, len(queries), given, levels)
 
 

@@ -2,15 +2,16 @@
 
 The file is plain safetensors, as those of :mod:`sparseret.indexers.segment_writer` are. Its
 arrays, for n documents and vectors of ``dim`` values: ``numbers`` (int64, n), ``zeros`` (int64: the
-rows of zero vectors), ``padding`` and ``structure`` (bytes: what faiss searches by, or nothing),
-``vectors`` (float32 or float16, (n, dim)). The vectors are aligned to 64 bytes and come right
-behind the structure, so that faiss can read a graph and the vectors it is a graph of from one
-stretch of mapped memory, without a copy.
+rows of zero vectors), ``padding`` and ``structure`` (bytes: what faiss searches by,
+light codes, or nothing), ``vectors`` (float32 or float16, (n, dim)). The vectors are aligned to 64
+bytes and come right behind the structure, so that faiss can read a graph and the vectors it is a
+graph of from one stretch of mapped memory, without a copy.
 """
 
 from __future__ import annotations
 
 import json
+import mmap
 import os
 import zlib
 from collections.abc import Iterable
@@ -60,6 +61,10 @@ class DenseFile(NamedTuple):
     """The bytes of ``structure`` and ``vectors``, which are neighbours in the file."""
     checksums: dict[str, int]
     """CRC-32 of each array."""
+    mapped: mmap.mmap | bytes
+    """The whole file."""
+    vectors_begin: int
+    """Where in it the vectors begin."""
 
 
 class DenseFileWriter:
@@ -212,7 +217,7 @@ def read_dense_file(path: Path, *, size: int, header_crc: int) -> DenseFile:
             raise ValueError(f"a segment of {settings.kind} vectors cannot be {built}")
         return DenseFile(
             path, settings, built, float(metadata["largest_norm"]), joined=joined,
-            checksums=checksums, **arrays,
+            checksums=checksums, mapped=mapped, vectors_begin=end + bounds[4], **arrays,
         )  # fmt: skip
     except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
         raise CorruptIndexError(

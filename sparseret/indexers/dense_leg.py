@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sparseret.errors import ConfigurationError, VectorError
-from sparseret.indexers.catalog import CALIBRATION, DENSE
+from sparseret.errors import ConfigurationError, CorruptIndexError, VectorError
+from sparseret.indexers.catalog import CALIBRATION, DENSE, QUANTISER, Catalog
 from sparseret.indexers.dense_calibration import DenseCalibration, calibrate_dense
 from sparseret.indexers.dense_exact import as_rows
 from sparseret.indexers.dense_settings import DenseSettings
 from sparseret.indexers.dense_snapshot import DenseSnapshot
 from sparseret.indexers.dense_store import DenseStore
+from sparseret.indexers.quantiser import Quantiser
 from sparseret.indexers.state import State
 
 __all__ = ["DenseLeg"]
@@ -48,7 +50,7 @@ class DenseLeg:
         self.space = catalog.meta(record.key("space"))
         self.dim = int(catalog.meta(record.key("dim")))
         self.settings = DenseSettings.from_json(catalog.meta(record.key(DENSE)))
-        self.store = DenseStore(self.settings)
+        self.store = DenseStore(self.settings, _quantiser(catalog, record.key(QUANTISER)))
         self.refresh(state)
 
     def refresh(self, state: State) -> None:
@@ -124,3 +126,16 @@ class DenseLeg:
             self.snapshot, sample, given=given, threads=threads, progress=progress
         )
         return self._key(CALIBRATION), measured.to_json()
+
+
+def _quantiser(catalog: Catalog, key: str) -> Quantiser | None:
+    """The quantiser that was learned for a leg, if any was."""
+    if not catalog.has_meta(key):
+        return None
+    try:
+        data = base64.b64decode(catalog.meta(key), validate=True)
+    except ValueError as error:
+        raise CorruptIndexError(
+            f"{catalog.folder}: the quantiser in its catalog is damaged. Restore it from a backup"
+        ) from error
+    return Quantiser.from_bytes(data, f"{catalog.folder}: the quantiser in its catalog")

@@ -1,4 +1,4 @@
-"""Segments of dense vectors: one immutable file each, searched exactly or by what faiss built.
+"""Segments of dense vectors: one immutable file each, searched exactly, by faiss, or by codes.
 
 A segment holds vectors of the documents of one flush or merge, in ascending order of document
 number, so that a filter on the field by which an index is ordered is a range of rows. Vectors are
@@ -9,17 +9,17 @@ zeros has no hits.
 
 from __future__ import annotations
 
-import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sparseret.errors import ConfigurationError, VectorError
-from sparseret.indexers.dense_ann import ApproximateIndex, Builder, built_kind
+from sparseret.indexers.dense_ann import ApproximateIndex
+from sparseret.indexers.dense_codes import CodeIndex, code_kind
 from sparseret.indexers.dense_exact import (
     DenseHits,
     Vectors,
@@ -32,11 +32,13 @@ from sparseret.indexers.dense_exact import (
 )
 from sparseret.indexers.dense_file import (
     DenseFile,
-    DenseFileWriter,
     damaged_arrays,
     read_dense_file,
 )
 from sparseret.indexers.dense_settings import DenseKind, DenseSettings
+from sparseret.indexers.dense_writing import SegmentRows, rounded, stretches, write_rows
+from sparseret.indexers.quantiser import CodeKind, Quantiser
+from sparseret.indexers.read_ahead import read_ahead
 
 __all__ = [
     "DenseSegment",
@@ -46,8 +48,6 @@ __all__ = [
     "write_dense_segment",
 ]
 
-_BLOCK_VALUES = 2**21
-"""Of vectors that are read, checked and written at a time."""
 _NO_HITS = DenseHits(np.empty(0, np.int64), np.empty(0, np.float32))
 
 
@@ -111,8 +111,9 @@ class DenseSegment:
             inside: consecutive rows, outside of which there is no hit; None for all.
             effort: None for an exact search, which reads every row inside. Otherwise how much an
                 approximate search does: for ``hnsw``, how many nodes of the graph it explores
-                (efSearch), for ``ivf-pq``, how many lists it reads (nprobe). Under a filter it does
-                more, in proportion. A flat segment is always searched exactly, and so is any where
+                (efSearch), for ``ivf-pq``, how many lists it reads (nprobe), for ``binary`` and
+                ``pq``, how many vectors are read. Under a filter graph and lists do more, in
+                proportion. A flat segment is always searched exactly, and so is any where
                 that costs less: within narrow ranges, and among few allowed rows.
             threads: the work is spread over this many threads. For batches of queries, BLAS
                 behind NumPy may use threads of its own, which its environment variables set.
@@ -161,10 +162,18 @@ class DenseSegment:
             found = iter(
                 self._ranked(queries[left], errors[left], k, None, inside, allowed, threads)
             )
-        return [
-            next(found) if rows is None else rank_rows(self.vectors, rows, query, k)
-            for rows, query in zip(candidates, queries, strict=True)
-        ]
+        hits: list[DenseHits] = []
+        for q, (rows, query) in enumerate(zip(candidates, queries, strict=True)):
+            for coming in candidates[q and q + 1 : q + 2]:  # the next, and first of all the first
+                self._read_ahead(coming)
+            hits.append(next(found) if rows is None else rank_rows(self.vectors, rows, query, k))
+        return hits
+
+    def _read_ahead(self, rows: NDArray[np.int64] | None) -> None:
+        """Have vectors of candidates by codes read; those of others were compared already."""
+        if rows is not None and self._codes is not None:
+            row_bytes = self.dim * self.vectors.itemsize
+            read_ahead(self.file.mapped, self.file.vectors_begin, row_bytes, rows)
 
     # --- details -------------------------------------------------------------------------------
 
@@ -190,8 +199,13 @@ class DenseSegment:
         return allowed & self._possible
 
     @cached_property
-    def _approximate(self) -> ApproximateIndex:
-        return ApproximateIndex(self.file)
+    def _approximate(self) -> ApproximateIndex | CodeIndex:
+        return ApproximateIndex(self.file) if self._codes is None else CodeIndex(self.file)
+
+    @property
+    def _codes(self) -> CodeKind | None:
+        """Which codes it is searched by, if by codes."""
+        return None if self.built == "flat" else code_kind(self.settings)
 
     @cached_property
     def _possible(self) -> NDArray[np.uint64] | None:
@@ -211,21 +225,23 @@ def write_dense_segment(
     settings: DenseSettings,
     *,
     threads: int = 1,
+    quantiser: Quantiser | None = None,
 ) -> tuple[int, int]:
     """Write and fsync a new file; returns its size in bytes and the CRC-32 of its header.
 
-    A segment of fewer than 2,000 vectors (``hnsw``) or 10,000 (``ivf-pq``) is flat whatever the
-    settings: comparing all of them is as fast, and quantisers need as many to be trained. While a
-    graph or lists are built, a float32 copy of all vectors is held in memory.
+    A segment of fewer than 2,000 vectors, or 10,000 for ``ivf-pq``, is flat whatever the settings:
+    comparing all of them is as fast, and quantisers need as many to be trained. While a graph or
+    lists are built, a float32 copy of all vectors is held in memory; for light codes, a sample.
 
     Args:
         path: must not exist.
         numbers: of the documents, int64, ascending, shape (n,).
-        vectors: shape (n, dim), finite in float32; read twice, block by block, so that they may be
-            memory-mapped.
+        vectors: shape (n, dim), finite in float32; read twice or more, block by block, so that
+            they may be memory-mapped.
         settings: of the index.
         threads: that build a graph. With one, the same input gives the same file; with more, a
             graph as good, but another one each time.
+        quantiser: of light codes, learned; None to fit one to these vectors.
 
     Raises:
         VectorError: another shape, or values that are not finite or that the precision cannot hold.
@@ -241,13 +257,15 @@ def write_dense_segment(
     dim = int(source.shape[1])
 
     def blocks() -> Iterator[Vectors]:
-        for begin, end in _stretches(len(numbers), dim):
+        for begin, end in stretches(len(numbers), dim):
             rows = as_rows(source[begin:end], dim, "vectors", begin)
             if settings.metric == "cosine":
                 rows = normalised(rows)
-            yield _rounded(rows, settings, begin)
+            yield rounded(rows, settings, begin)
 
-    return _write(path, _Rows(numbers, dim, blocks), settings, threads)
+    _check_count("threads", threads)
+    rows = SegmentRows(numbers, dim, blocks)
+    return write_rows(path, rows, settings, threads, quantiser)
 
 
 def read_dense_segment(path: Path, *, size: int, header_crc: int) -> DenseSegment:
@@ -276,7 +294,7 @@ def verify_dense_segment(segment: DenseSegment) -> list[str]:
     if not (np.diff(file.numbers) > 0).all():
         problems.append("document numbers do not ascend")
     zeros: list[NDArray[np.int64]] = [np.empty(0, np.int64)]
-    for begin, end in _stretches(segment.n_docs, segment.dim):
+    for begin, end in stretches(segment.n_docs, segment.dim):
         norms = euclidean_norms(file.vectors[begin:end])
         if not (norms <= file.largest_norm).all():
             problems.append(f"a vector from row {begin} on is not finite, or longer than any was")
@@ -292,6 +310,7 @@ def merge_dense(
     settings: DenseSettings,
     *,
     threads: int = 1,
+    quantiser: Quantiser | None = None,
 ) -> tuple[int, int]:
     """One segment of the live documents of several; what writing them at once would have given.
 
@@ -301,6 +320,7 @@ def merge_dense(
         path: must not exist.
         settings: of the index; the metric has to be that of the parts.
         threads: as of :func:`write_dense_segment`.
+        quantiser: as well.
 
     Returns:
         As :func:`write_dense_segment`.
@@ -330,77 +350,16 @@ def merge_dense(
     def blocks() -> Iterator[Vectors]:
         at = 0
         for segment, live in parts:
-            for begin, end in _stretches(segment.n_docs, dim):
+            for begin, end in stretches(segment.n_docs, dim):
                 rows = segment.vectors[begin:end]
                 if live is not None:
                     rows = rows[live[begin:end]]
-                yield _rounded(rows.astype(np.float32, copy=False), settings, at)
+                yield rounded(rows.astype(np.float32, copy=False), settings, at)
                 at += len(rows)
 
-    return _write(path, _Rows(np.concatenate(numbers), dim, blocks), settings, threads)
-
-
-class _Rows(NamedTuple):
-    """What a segment is written of."""
-
-    numbers: NDArray[np.int64]
-    dim: int
-    blocks: Callable[[], Iterator[Vectors]]
-    """Vectors as they are stored."""
-
-
-def _write(path: Path, rows: _Rows, settings: DenseSettings, threads: int) -> tuple[int, int]:
     _check_count("threads", threads)
-    numbers = np.ascontiguousarray(rows.numbers, np.int64)
-    if not (np.diff(numbers) > 0).all():
-        raise ConfigurationError("document numbers must ascend")
-    if settings.kind == "ivf-pq":
-        settings.codes_for(rows.dim)  # complains now, not when a segment is large enough
-    built = built_kind(settings, len(numbers))
-    builder = None if built == "flat" else Builder(settings, len(numbers), rows.dim, threads)
-    zeros: list[NDArray[np.int64]] = [np.empty(0, np.int64)]
-    largest, begin, crc = 0.0, 0, 0
-    for block in rows.blocks():
-        norms = euclidean_norms(block)
-        zeros.append(np.flatnonzero(norms == 0) + begin)
-        largest = max(largest, float(norms.max(initial=0.0)))
-        begin += len(block)
-        if builder:
-            builder.add(block)
-            crc = zlib.crc32(np.ascontiguousarray(block).data, crc)
-    none = np.concatenate(zeros)
-    integers, dtype = np.dtype(np.int64), np.dtype(settings.precision)
-    structure: list[bytes] = []
-    if builder:
-        structure = builder.finish((len(numbers) * rows.dim * dtype.itemsize, crc))
-    n_bytes = sum(map(len, structure))
-    with DenseFileWriter(path) as file:
-        file.write("numbers", integers, numbers.shape, [numbers])
-        file.write("zeros", integers, none.shape, [none])
-        file.pad(n_bytes)
-        file.write("structure", np.dtype(np.uint8), (n_bytes,), structure)
-        file.write("vectors", dtype, (len(numbers), rows.dim), rows.blocks())
-        return file.finish(settings, built, largest)
-
-
-def _stretches(n: int, dim: int) -> Iterator[tuple[int, int]]:
-    size = max(1, _BLOCK_VALUES // dim)
-    for begin in range(0, n, size):
-        yield begin, min(begin + size, n)
-
-
-def _rounded(rows: NDArray[np.float32], settings: DenseSettings, begin: int) -> Vectors:
-    if settings.precision == "float32":
-        return rows
-    with np.errstate(over="ignore"):
-        made = rows.astype(np.float16)
-    finite = np.isfinite(made).all(axis=1)
-    if not finite.all():
-        raise VectorError(
-            f"vectors: row {begin + int(np.argmin(finite))} has values beyond float16: scale the "
-            "vectors down, or use precision='float32'"
-        )
-    return made
+    rows = SegmentRows(np.concatenate(numbers), dim, blocks)
+    return write_rows(path, rows, settings, threads, quantiser)
 
 
 def _check_count(name: str, value: object) -> None:

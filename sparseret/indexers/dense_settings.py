@@ -7,10 +7,11 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, get_args
 
 from sparseret.errors import ConfigurationError
+from sparseret.indexers.quantiser_fit import check_code_bytes, default_code_bytes
 
 __all__ = ["DenseKind", "DenseSettings", "Metric", "VectorPrecision"]
 
-DenseKind = Literal["flat", "hnsw", "ivf-pq"]
+DenseKind = Literal["flat", "hnsw", "ivf-pq", "binary", "pq"]
 Metric = Literal["cosine", "ip"]
 VectorPrecision = Literal["float32", "float16"]
 
@@ -27,7 +28,10 @@ class DenseSettings:
             (Malkov and Yashunin, "Efficient and robust approximate nearest neighbor search using
             Hierarchical Navigable Small World graphs", 2018). ``ivf-pq`` reads the nearest of many
             lists of product-quantised vectors (Jégou, Douze and Schmid, "Product quantization for
-            nearest neighbor search", 2011). The last two need faiss, and answer exactly, too.
+            nearest neighbor search", 2011). These two need faiss. ``binary`` and ``pq``
+            compare light codes in memory, of a bit a value or product-quantised, and read the
+            vectors of the best candidates alone (:mod:`sparseret.indexers.dense_codes`). All
+            answer exactly, too.
         metric: ``cosine`` normalises vectors and queries; ``ip`` takes them as they are. Either
             way, the score is the inner product of what is stored with the query.
         precision: of the stored vectors: 4 or 2 bytes a value.
@@ -35,8 +39,12 @@ class DenseSettings:
         ef_construction: hnsw: candidates that are looked at to find them.
         n_lists: ivf-pq: lists; None for four times the square root of the number of vectors. A
             segment never has more than one for each 39 vectors, which is what training needs.
-        code_bytes: ivf-pq: bytes of a code, a divisor of the dimension; None for the largest
-            that is at most a quarter of it.
+        code_bytes: bytes of a code. ivf-pq and pq: a divisor of the dimension; None for the
+            largest that is at most a quarter of it, or an eighth. binary: up to an eighth of the
+            dimension, which is the default; two more bytes hold a factor.
+        quantiser: binary and pq: file of a quantiser that was learned
+            (:meth:`sparseret.indexers.quantiser.Quantiser.save`). It is read when the index is
+            made, which keeps a copy. None to fit one to the vectors of each segment.
 
     Raises:
         ConfigurationError: a value that it cannot take.
@@ -49,6 +57,7 @@ class DenseSettings:
     ef_construction: int = 200
     n_lists: int | None = None
     code_bytes: int | None = None
+    quantiser: str | None = None
 
     def __post_init__(self) -> None:
         for name, choices in (
@@ -71,6 +80,13 @@ class DenseSettings:
                 raise ConfigurationError(
                     f"{name} must be a whole number from {least} on, or None, got {value!r}"
                 )
+
+        if self.quantiser is not None and self.kind not in ("binary", "pq"):
+            raise ConfigurationError(
+                f"quantiser: a quantiser goes with kind binary or pq, not {self.kind}"
+            )
+        if not isinstance(self.quantiser, (str, type(None))):
+            raise ConfigurationError(f"quantiser must be the name of a file: {self.quantiser!r}")
 
     @property
     def description(self) -> str:
@@ -101,11 +117,17 @@ class DenseSettings:
         return cls(**values)
 
     def codes_for(self, dim: int) -> int:
-        """Bytes of a product-quantised code of vectors of ``dim`` values.
+        """Bytes of a code of vectors of ``dim`` values.
 
         Raises:
-            ConfigurationError: ``code_bytes`` does not divide the dimension.
+            ConfigurationError: ``code_bytes`` does not divide the dimension, or, for ``binary``, is
+                more than an eighth of it.
         """
+        if self.kind in ("binary", "pq"):
+            if self.code_bytes is None:
+                return default_code_bytes(self.kind, dim)
+            check_code_bytes(self.kind, self.code_bytes, dim)
+            return self.code_bytes
         if self.code_bytes is None:
             return next(size for size in range(max(1, dim // 4), 0, -1) if dim % size == 0)
         if dim % self.code_bytes:

@@ -16,6 +16,7 @@ from sparseret.indexers.dense_segment import (
 )
 from sparseret.indexers.dense_settings import DenseSettings
 from sparseret.indexers.legs import WrittenFile
+from sparseret.indexers.quantiser import Quantiser
 
 __all__ = ["DenseStore"]
 
@@ -25,6 +26,7 @@ class DenseStore:
 
     Args:
         settings: of the leg.
+        quantiser: of its light codes, learned; None to fit one to each segment.
     """
 
     bytes_per_value = 8
@@ -32,8 +34,9 @@ class DenseStore:
     max_nnz = 2**29
     """2 GiB of vectors, which faiss holds while it builds."""
 
-    def __init__(self, settings: DenseSettings) -> None:
+    def __init__(self, settings: DenseSettings, quantiser: Quantiser | None = None) -> None:
         self._settings = settings
+        self._quantiser = quantiser
 
     def n_values(self, rows: NDArray[np.float32]) -> int:
         """All values."""
@@ -44,7 +47,8 @@ class DenseStore:
     ) -> WrittenFile:
         """Write a segment of finite rows."""
         rows = np.concatenate(batches)
-        return WrittenFile(rows.size, *write_dense_segment(path, numbers, rows, self._settings))
+        made = write_dense_segment(path, numbers, rows, self._settings, quantiser=self._quantiser)
+        return WrittenFile(rows.size, *made)
 
     def read(self, path: Path, *, size: int, header_crc: int) -> DenseSegment:
         """Map a segment file."""
@@ -55,4 +59,5 @@ class DenseStore:
     ) -> WrittenFile:
         """Write a segment of the kept documents of others."""
         kept = sum(s.n_docs if live is None else int(live.sum()) for s, live in parts)
-        return WrittenFile(kept * parts[0][0].dim, *merge_dense(parts, path, self._settings))
+        made = merge_dense(parts, path, self._settings, quantiser=self._quantiser)
+        return WrittenFile(kept * parts[0][0].dim, *made)

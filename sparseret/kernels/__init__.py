@@ -21,6 +21,7 @@ except ImportError as error:
         "the installed package. Start it in another folder, or install with: pip install -e ."
     ) from error
 
+from sparseret.kernels.codes import code_scores
 from sparseret.kernels.collection import (
     Collection,
     Effort,
@@ -58,6 +59,7 @@ __all__ = [
     "TopK",
     "VocabularyHead",
     "Work",
+    "code_scores",
     "count_terms",
     "dense_products",
     "invert",

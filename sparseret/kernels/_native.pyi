@@ -86,6 +86,9 @@ class VocabularyHead:
         n_threads: int,
     ) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.float32]]: ...
 
+def code_scores(
+    codes: NDArray[np.uint8], width: int, tables: NDArray[np.float32]
+) -> NDArray[np.float32]: ...
 def dense_products(
     rows: NDArray[np.float32], width: int, queries: NDArray[np.float32]
 ) -> NDArray[np.float32]: ...

@@ -324,6 +324,14 @@ def _above(pooled: list[NDArray[np.float32]], threshold: float) -> PooledRows:
     )
 
 
+def code_scores(codes: NDArray[np.uint8], tables: NDArray[np.float32]) -> NDArray[np.float32]:
+    """What :func:`sparseret.kernels.code_scores` computes, shape (m, n): float32 sums, in order."""
+    sums = np.zeros((len(tables), len(codes)), np.float32)
+    for place in range(codes.shape[1]):
+        sums += tables[:, place, codes[:, place]]
+    return sums
+
+
 def dense_products(
     rows: NDArray[np.float32] | NDArray[np.float16], queries: NDArray[np.float32]
 ) -> NDArray[np.float32]:

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "bind_build.hpp"
+#include "bind_codes.hpp"
 #include "bind_dense.hpp"
 #include "bind_head.hpp"
 #include "bind_largest.hpp"
@@ -146,6 +147,7 @@ NB_MODULE(_native, m) {
         .def(nb::init<In<float>, In<float>, bool>(), "weight"_a, "bias"_a, "exact"_a)
         .def("pool", &VocabularyHead::pool, "hidden"_a, "offsets"_a, "log_sum"_a, "threshold"_a,
              "n_threads"_a);
+    m.def("code_scores", &code_scores, "codes"_a, "width"_a, "tables"_a);
     m.def("dense_products", &dense_products<float>, "rows"_a, "width"_a, "queries"_a);
     m.def("dense_products_half", &dense_products<std::uint16_t>, "rows"_a, "width"_a, "queries"_a);
     m.def("top_k", &top_k, "rows"_a, "width"_a, "k"_a, "n_threads"_a);
