@@ -15,6 +15,11 @@ from hypothesis import HealthCheck, settings
 
 ROOT = Path(__file__).resolve().parents[1]
 
+# Workers of pytest-xdist share the processors: NumPy and torch, which are loaded later, are told
+# not to spread over all of them.
+for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ.setdefault(variable, "1")
+
 # A busy machine fails no test: how long something takes is measured in benchmarks/.
 settings.register_profile(
     "any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow]

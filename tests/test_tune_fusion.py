@@ -260,7 +260,7 @@ def test_command(folder: Path) -> None:
         (["--lower-bound", "good=low"], "not a number"),
         (["--folds", "1"], "--folds"),
         (["--threads", "2"], "no effect on --fusion"),
-        (["some.idx"], "no effect on --fusion"),
+        (["some.idx"], "give an index or runs, not both"),
     ],
 )
 def test_wrong_usage(folder: Path, arguments: list[str], reason: str) -> None:
