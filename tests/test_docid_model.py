@@ -418,6 +418,56 @@ def test_queries_that_have_little_in_common_teach_little(tmp_path: Path) -> None
     assert 0.03 > before[1] - after[1] > 0
 
 
+@pytest.mark.usefixtures("one_thread")
+@pytest.mark.parametrize(("name", "gain"), [("nfcorpus", 0.02), ("scifact", 0.05)])
+def test_it_learns_from_judged_queries(
+    collections: Path, tmp_path: Path, name: str, gain: float
+) -> None:
+    """Trained on the train queries, rated on the test queries, whose documents are often those of
+    train queries, too (docs/docid-model.md); as bags of words, projected."""
+    dataset, teaching = (load_dataset(collections / name, split) for split in ("test", "train"))
+    documents = [record.document for record in read_documents(dataset.corpus)]
+    analyzer = Analyzer()
+    counts = [Counter(analyzer(d.content)) for d in documents]
+    frequency = Counter(word for found in counts for word in found)
+    rows = {word: place for place, word in enumerate(sorted(frequency))}
+    idf = np.log(1 + len(documents) / np.array([frequency[word] for word in rows]))
+    table = gaussian(len(rows), 256) * idf[:, None].astype(np.float32)
+
+    def vectors(found: list[Counter[str]]) -> NDArray[np.float32]:
+        made = np.zeros((len(found), 256), np.float32)
+        for row, words in zip(made, found, strict=True):
+            places = [rows[word] for word in words if word in rows]
+            row += table[places].sum(axis=0)
+        return made / np.maximum(np.linalg.norm(made, axis=1, keepdims=True), 1e-9)
+
+    index = DocidIndex.create(tmp_path / "i", 256)
+    index.add([d.id for d in documents], vectors(counts))
+    index.commit()
+    asked = vectors([Counter(analyzer(query.text)) for query in dataset.queries])
+
+    def ndcg() -> float:
+        hits = index.search(asked, 10)
+        run = {
+            query.id: [RankedDocument(*hit) for hit in zip(found, scores.tolist(), strict=True)]
+            for query, found, scores in zip(dataset.queries, hits.ids, hits.scores, strict=True)
+        }
+        return measure(run, dataset.qrels, ["nDCG@10"]).mean["nDCG@10"]
+
+    before = ndcg()
+    known = {document.id for document in documents}
+    right = [
+        [id for id, grade in teaching.qrels[query.id].items() if grade > 0 and id in known]
+        for query in teaching.queries
+    ]
+    told = [place for place, ids in enumerate(right) if ids]
+    texts = [Counter(analyzer(teaching.queries[place].text)) for place in told]
+    trainer = DocidTrainer(epochs=4, batch_size=64)
+    trainer.fit(index, vectors(texts), [right[place] for place in told])
+    index.commit()
+    assert ndcg() > before + gain
+
+
 # --- command line -------------------------------------------------------------------------------
 
 
