@@ -18,7 +18,7 @@ try:
     )
 except ImportError as error:
     raise MissingExtraError(
-        "sentence-transformers>=6", "sentence-transformers", "evaluation by sentence-transformers"
+        "sentence-transformers", "sentence-transformers", "evaluation by sentence-transformers"
     ) from error
 
 __all__ = ["IndexInformationRetrievalEvaluator", "IndexNanoBEIREvaluator"]

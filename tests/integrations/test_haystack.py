@@ -169,7 +169,7 @@ def numbered() -> list[Document]:
 
 
 @given(filters)
-@settings(max_examples=400)
+@settings(max_examples=150)
 def test_filters_mean_what_haystack_says(
     varied: SparseretDocumentStore, filters: dict[str, Any]
 ) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -54,7 +54,7 @@ class _Settings:
 
     def to_dict(self) -> dict[str, Any]:
         """Everything that makes the same component again, the store included."""
-        return default_to_dict(
+        data: dict[str, Any] = default_to_dict(
             self,
             document_store=self.document_store.to_dict(),
             filters=self.filters,
@@ -63,12 +63,13 @@ class _Settings:
             recall=self.recall,
             legs=self.legs,
         )
+        return data
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Any:
         """Undo :meth:`to_dict`."""
         given = dict(data["init_parameters"])
-        if isinstance(given["document_store"], Mapping):
+        if isinstance(given["document_store"], dict):
             given["document_store"] = SparseretDocumentStore.from_dict(given["document_store"])
         return default_from_dict(cls, {**data, "init_parameters": given})
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -72,7 +73,7 @@ class SparseretDocumentStore:
 
     def to_dict(self) -> dict[str, Any]:
         """What makes the same store again: its folder, which must be there then."""
-        return default_to_dict(
+        data: dict[str, Any] = default_to_dict(
             self,
             path=str(self.retriever.path),
             encoder=self._encoder,
@@ -80,6 +81,7 @@ class SparseretDocumentStore:
             embedding_metric=self._embedding_metric,
             return_embedding=self.return_embedding,
         )
+        return data
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> SparseretDocumentStore:
@@ -148,10 +150,7 @@ class SparseretDocumentStore:
         """
         with self._lock:
             found = self._matching(filters)
-            changed = [
-                from_haystack(Document.from_dict({**d.to_dict(False), "meta": {**d.meta, **meta}}))
-                for d in found
-            ]
+            changed = [from_haystack(replace(d, meta={**d.meta, **meta})) for d in found]
             return self._write(changed, replace=True)
 
     # --- metadata ---------------------------------------------------------------------------
