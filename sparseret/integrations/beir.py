@@ -159,7 +159,7 @@ class SparseretSearch(BaseSearch):  # type: ignore[misc]  # beir has no types
 def _documents(corpus: Mapping[str, Mapping[str, str]]) -> Iterator[Document]:
     for id, entry in corpus.items():
         rest = {key: value for key, value in entry.items() if key not in ("title", "text")}
-        yield Document(id, entry["text"], entry.get("title", ""), rest)
+        yield Document(id, entry["text"], entry.get("title") or "", rest)
 
 
 def _is_named(encoder: object) -> bool:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from sparseret.documents import Document
 from sparseret.errors import ConfigurationError, DocumentError, MissingExtraError
-from sparseret.indexers.filters import Filter
+from sparseret.indexers.filters import Filter, In
 from sparseret.integrations.collections import scores_in_order
 from sparseret.legs import AnyEncoder
 from sparseret.retriever import Retriever
@@ -89,10 +89,10 @@ class SparseretTransformer(pyterrier.Transformer):  # type: ignore[misc]  # its 
         ranks = [rank for count in counts for rank in range(count)]
         result["rank"] = np.array(ranks, np.int64) + pyterrier.model.FIRST_RANK
         if self.with_text:
-            documents = [self.retriever.document(id) for id in ids]
-            for column in ("title", "text"):
-                texts = [getattr(document, column, "") for document in documents]
-                result[column] = np.array(texts, object)
+            selected = self.retriever.documents(In(("_id",), tuple(dict.fromkeys(ids))))
+            documents = {document.id: document for document in selected}
+            result["title"] = np.array([documents[id].title for id in ids], object)
+            result["text"] = np.array([documents[id].text for id in ids], object)
         return result
 
     def fuse_rank_cutoff(self, k: int) -> SparseretTransformer | None:

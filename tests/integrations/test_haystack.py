@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Iterator
 from dataclasses import replace
@@ -417,6 +418,45 @@ def test_a_pipeline_that_is_written_and_read(news: SparseretDocumentStore) -> No
 @pytest.mark.asyncio
 async def test_a_pipeline_beside_the_event_loop(news: SparseretDocumentStore) -> None:
     assert await hybrid(news).run_async(ASKED) == hybrid(news).run(ASKED)
+
+
+def test_stores_of_a_folder_see_one_another(news: SparseretDocumentStore) -> None:
+    other = SparseretDocumentStore.from_dict(news.to_dict())
+    assert other is not news
+    other.write_documents([Document(id="n5", content="A new wing")])
+    assert "n5" in ids(SparseretRetriever(news).run("new wing"))
+    news.delete_documents(["n5"])
+    assert other.count_documents() == 4
+
+
+def test_a_store_is_made_again_elsewhere(tmp_path: Path) -> None:
+    options = {"b": 0.1}
+    one = SparseretDocumentStore(
+        tmp_path / "one", encoder_options=options, embedding_dim=2, embedding_metric="ip"
+    )
+    data = json.loads(json.dumps(one.to_dict()))
+    data["init_parameters"]["path"] = str(tmp_path / "two")
+    two = SparseretDocumentStore.from_dict(data)
+    made = {name: (e.name, e.options) for name, e in two.retriever.encoders.items()}
+    assert made == {name: (e.name, e.options) for name, e in one.retriever.encoders.items()}
+    assert made["text"][1]["b"] == 0.1
+    assert two.retriever is not one.retriever
+
+
+@pytest.mark.asyncio
+async def test_writing_and_searching_at_once(news: SparseretDocumentStore) -> None:
+    component = SparseretRetriever(news, top_k=100)
+    batches = [[Document(id=f"{i}-{j}", content="wing") for j in range(5)] for i in range(10)]
+    same = [Document(id="same", content="wing")]
+    results = await asyncio.gather(
+        *(news.write_documents_async(batch) for batch in batches),
+        *(component.run_async("wing") for _ in range(10)),
+        *(news.write_documents_async(same, DuplicatePolicy.SKIP) for _ in range(4)),
+    )
+    assert results[:10] == [5] * 10
+    assert sorted(results[20:]) == [0, 0, 0, 1]
+    assert await news.count_documents_async() == 4 + 50 + 1
+    assert len(ids(component.run("wing"))) == 3 + 51
 
 
 def test_stores_that_do_not_fit(news: SparseretDocumentStore) -> None:

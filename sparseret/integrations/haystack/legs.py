@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
+from weakref import WeakValueDictionary
 
 from sparseret.encoders.carried import CarriedEncoder
 from sparseret.errors import ConfigurationError, IndexNotFoundError
@@ -13,11 +16,28 @@ from sparseret.legs import AnyEncoder
 from sparseret.protocols import DenseEncoder
 from sparseret.retriever import Retriever
 
-__all__ = ["dense_leg", "names_of", "open_or_create", "sparse_leg", "text_legs"]
+__all__ = ["OpenIndex", "dense_leg", "open_or_create", "recorded", "sparse_leg", "text_legs"]
 
 _TEXT, _EMBEDDING = "text", "embedding"
 
 Encoders: TypeAlias = str | AnyEncoder | Mapping[str, str | AnyEncoder] | None
+
+
+class OpenIndex:
+    """An index that all stores of its folder in this process have in common.
+
+    So they see one another's writes, and none holds the lock of the folder against another.
+    """
+
+    def __init__(self, retriever: Retriever) -> None:
+        self.retriever = retriever
+        self.writing = threading.RLock()
+        """Held from looking at documents to writing others."""
+
+
+_OPEN: WeakValueDictionary[tuple[int, Path], OpenIndex] = WeakValueDictionary()
+"""By process, as one that is forked opens its own, and folder."""
+_OPENING = threading.Lock()
 
 
 def open_or_create(
@@ -27,34 +47,50 @@ def open_or_create(
     filter_fields: Sequence[str],
     dim: int | None,
     metric: Literal["cosine", "ip"],
-) -> Retriever:
+) -> OpenIndex:
     """The index of a folder, made where there is none; arguments are those of the store.
 
     Raises:
         ConfigurationError: an index that is there has other encoders.
     """
     legs = _legs(encoder, dim, metric)
-    try:
-        found = Retriever.open(path, _given(legs))
-    except IndexNotFoundError:
-        made = "bm25" if legs is None else legs
-        if dim is not None and options and not isinstance(encoder, Mapping):
-            options = {_TEXT: options}
-        return Retriever.create(path, made, encoder_options=options, filter_fields=filter_fields)
-    try:
-        _check(found, legs)
-    except ConfigurationError:
-        found.close()
-        raise
-    return found
+    key = (os.getpid(), path.resolve())
+    with _OPENING:
+        shared = _OPEN.get(key)
+        if shared is not None and not shared.retriever.index.closed and path.is_dir():
+            _check(shared.retriever, legs)
+            return shared
+        try:
+            found = Retriever.open(path, _given(legs))
+        except IndexNotFoundError:
+            made = "bm25" if legs is None else legs
+            if dim is not None and options and not isinstance(encoder, Mapping):
+                options = {_TEXT: options}
+            found = Retriever.create(
+                path, made, encoder_options=options, filter_fields=filter_fields
+            )
+        try:
+            _check(found, legs)
+        except ConfigurationError:
+            found.close()
+            raise
+        _OPEN[key] = shared = OpenIndex(found)
+        return shared
 
 
-def names_of(encoder: Encoders) -> str | dict[str, str] | None:
-    """Encoders as JSON values; None where one was given as an object, which an index records."""
-    if isinstance(encoder, Mapping):
-        names = {leg: each for leg, each in encoder.items() if isinstance(each, str)}
-        return names if len(names) == len(encoder) else None
-    return encoder if isinstance(encoder, str) else None
+def recorded(retriever: Retriever) -> dict[str, Any]:
+    """Arguments of a store, as JSON values, that make the same legs again."""
+    found = retriever.encoders
+    texts = {n: e for n, e in found.items() if not isinstance(e, CarriedEncoder)}
+    names: dict[str, str] = {name: encoder.name for name, encoder in texts.items()}
+    options: dict[str, Any] = {name: dict(encoder.options) for name, encoder in texts.items()}
+    carried = [e for e in found.values() if isinstance(e, CarriedEncoder)]
+    return {
+        "encoder": names.get("", names),
+        "encoder_options": options.get("", options),
+        "embedding_dim": carried[0].dim if carried else None,
+        "embedding_metric": carried[0].metric if carried else "cosine",
+    }
 
 
 def text_legs(retriever: Retriever) -> list[str]:

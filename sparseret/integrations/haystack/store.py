@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +18,7 @@ from sparseret.errors import DuplicateIdError
 from sparseret.integrations.haystack import metadata
 from sparseret.integrations.haystack.documents import from_haystack, to_haystack
 from sparseret.integrations.haystack.filters import plan_filter
-from sparseret.integrations.haystack.legs import names_of, open_or_create
+from sparseret.integrations.haystack.legs import open_or_create, recorded
 from sparseret.legs import AnyEncoder
 from sparseret.retriever import Retriever
 
@@ -29,8 +28,9 @@ __all__ = ["SparseretDocumentStore"]
 class SparseretDocumentStore:
     """Keeps documents in the folder of an index, and makes the folder where there is none.
 
-    Every write is committed before it returns, and calls from several threads are in order. What
-    other processes write is seen after ``store.retriever.refresh()``.
+    Every write is committed before it returns, and seen by all stores of the folder in this
+    process, in whatever thread. What other processes write is seen after
+    ``store.retriever.refresh()``.
 
     Args:
         path: folder of the index; one made elsewhere serves as well.
@@ -61,25 +61,26 @@ class SparseretDocumentStore:
         embedding_metric: Literal["cosine", "ip"] = "cosine",
         return_embedding: bool = False,
     ) -> None:
-        self.retriever: Retriever = open_or_create(
+        self._open = open_or_create(
             Path(path), encoder, encoder_options or {}, filter_fields, embedding_dim,
             embedding_metric,
         )  # fmt: skip
+        self.filter_fields = list(filter_fields)
         self.return_embedding = return_embedding
-        self._encoder = names_of(encoder)
-        self._embedding_dim = embedding_dim
-        self._embedding_metric = embedding_metric
-        self._lock = threading.RLock()
+
+    @property
+    def retriever(self) -> Retriever:
+        """The index behind the store, and behind all stores of its folder in this process."""
+        return self._open.retriever
 
     def to_dict(self) -> dict[str, Any]:
-        """What makes the same store again: its folder, which must be there then."""
+        """The folder, and what makes the same store again where it is not there."""
         data: dict[str, Any] = default_to_dict(
             self,
             path=str(self.retriever.path),
-            encoder=self._encoder,
-            embedding_dim=self._embedding_dim,
-            embedding_metric=self._embedding_metric,
+            filter_fields=self.filter_fields,
             return_embedding=self.return_embedding,
+            **recorded(self.retriever),
         )
         return data
 
@@ -122,7 +123,7 @@ class SparseretDocumentStore:
         if not isinstance(documents, list) or not all(isinstance(d, Document) for d in documents):
             raise ValueError("write_documents takes a list of haystack.Document")
         made = [from_haystack(document) for document in documents]
-        with self._lock:
+        with self._open.writing:
             if policy == DuplicatePolicy.SKIP:
                 made = list({d.id: d for d in reversed(made)}.values())[::-1]
                 made = [d for d in made if self.retriever.document(d.id) is None]
@@ -130,17 +131,17 @@ class SparseretDocumentStore:
 
     def delete_documents(self, document_ids: list[str]) -> None:
         """Delete documents; ids that are unknown are ignored."""
-        with self._lock:
+        with self._open.writing:
             self._delete(document_ids)
 
     def delete_all_documents(self) -> None:
         """Delete all documents. The index keeps its settings."""
-        with self._lock:
+        with self._open.writing:
             self._delete([document.id for document in self.retriever.documents()])
 
     def delete_by_filter(self, filters: dict[str, Any]) -> int:
         """Delete the documents that satisfy a filter; returns how many."""
-        with self._lock:
+        with self._open.writing:
             return self._delete([document.id for document in self._matching(filters)])
 
     def update_by_filter(self, filters: dict[str, Any], meta: dict[str, Any]) -> int:
@@ -148,7 +149,7 @@ class SparseretDocumentStore:
 
         They count as written anew, and stand last in the order of documents.
         """
-        with self._lock:
+        with self._open.writing:
             found = self._matching(filters)
             changed = [from_haystack(replace(d, meta={**d.meta, **meta})) for d in found]
             return self._write(changed, replace=True)
