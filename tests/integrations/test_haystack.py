@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+os.environ["HAYSTACK_TELEMETRY_ENABLED"] = "False"
 pytest.importorskip("haystack", reason="haystack-ai is not installed (sparseret[haystack])")
 pytest.importorskip("pytest_asyncio", reason="pytest-asyncio is not installed")
 
@@ -312,6 +314,15 @@ def test_what_cannot_be_written_leaves_the_store_as_it_was(
     assert document_store.filter_documents()[-1].content == "1"
     assert document_store.write_documents(twice, DuplicatePolicy.OVERWRITE) == 3
     assert document_store.filter_documents()[-1].content == "2"
+
+
+def test_deleting_all_gives_back_the_space(document_store: SparseretDocumentStore) -> None:
+    document_store.write_documents([Document(id=str(i), content=f"w{i} " * 9) for i in range(999)])
+    (folder,) = document_store.retriever.path.glob("segments")
+    document_store.delete_all_documents(recreate_index=True)
+    assert list(folder.iterdir()) == []
+    document_store.write_documents([Document(id="1", content="wing")])
+    assert ids(SparseretRetriever(document_store).run("wing")) == ["1"]
 
 
 # --- retrieving -------------------------------------------------------------------------------

@@ -134,10 +134,17 @@ class SparseretDocumentStore:
         with self._open.writing:
             self._delete(document_ids)
 
-    def delete_all_documents(self) -> None:
-        """Delete all documents. The index keeps its settings."""
+    def delete_all_documents(self, recreate_index: bool = False) -> None:
+        """Delete all documents. The index keeps its settings.
+
+        Args:
+            recreate_index: whether to make the index as new, by giving back what deleted documents
+                take on disk; otherwise later merges do.
+        """
         with self._open.writing:
             self._delete([document.id for document in self.retriever.documents()])
+            if recreate_index:
+                self.retriever.merge(calibrate=False)
 
     def delete_by_filter(self, filters: dict[str, Any]) -> int:
         """Delete the documents that satisfy a filter; returns how many."""
@@ -214,9 +221,9 @@ class SparseretDocumentStore:
         """:meth:`delete_documents`, in a thread."""
         await asyncio.to_thread(self.delete_documents, document_ids)
 
-    async def delete_all_documents_async(self) -> None:
+    async def delete_all_documents_async(self, recreate_index: bool = False) -> None:
         """:meth:`delete_all_documents`, in a thread."""
-        await asyncio.to_thread(self.delete_all_documents)
+        await asyncio.to_thread(self.delete_all_documents, recreate_index)
 
     async def delete_by_filter_async(self, filters: dict[str, Any]) -> int:
         """:meth:`delete_by_filter`, in a thread."""
