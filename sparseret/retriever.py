@@ -397,9 +397,16 @@ class Retriever:
         view = self._view  # held, as a commit beside it would close the catalog
         return view.state.catalog.documents([id])[0]
 
-    def documents(self) -> Iterator[Document]:
-        """All documents in the order they were added, as of now whatever is committed meanwhile."""
-        return _documents(self._view)
+    def documents(self, filter: Filter | str | None = None) -> Iterator[Document]:
+        """The documents that satisfy a filter, all without one, in the order they were added.
+
+        They are those of now, whatever is committed meanwhile.
+
+        Raises:
+            FilterError
+        """
+        view = self._view
+        return _held(view, view.documents(filter))
 
     def add(self, documents: Iterable[Document], *, show_progress: bool = False) -> int:
         """Encode and append documents; visible after :meth:`commit`. Returns how many.
@@ -678,8 +685,8 @@ def _results(view: View, hits: Hits) -> list[list[Result]]:
     return results
 
 
-def _documents(view: View) -> Iterator[Document]:
-    yield from view.state.catalog.iterate_documents()  # the view keeps the catalog open
+def _held(view: View, documents: Iterator[Document]) -> Iterator[Document]:  # noqa: ARG001
+    yield from documents  # the view keeps the catalog open
 
 
 def _last_of_each_id(batch: list[Document], rows: list[Any]) -> tuple[list[Document], list[Any]]:

@@ -38,7 +38,7 @@ FLOORS = {room: floor for floor, rooms in enumerate(ROOMS) for room in rooms}
 AT_IMPORT: dict[str, set[str]] = {
     "": {"numpy"},
     "cli": {"typer"},
-    "integrations": {"pydantic"},
+    "integrations": {"beir", "haystack", "mteb", "pydantic", "pyterrier", "sentence_transformers"},
     "serve": {"fastapi", "pydantic", "starlette"},
 }
 """What a room may import from outside the standard library before it is needed ("" for all)."""

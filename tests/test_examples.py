@@ -11,6 +11,7 @@ import pytest
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 TESTED = {
+    "beir_evaluation.py",
     "causal_lm.py",
     "codes.py",
     "codebooks.py",
@@ -22,17 +23,21 @@ TESTED = {
     "fastrp.py",
     "feedback.py",
     "filter.py",
+    "haystack_pipeline.py",
     "hybrid.py",
     "index_a_folder.py",
     "inference_free.py",
     "losse.py",
+    "mteb_task.py",
     "own_vectors.py",
     "promptreps.py",
+    "pyterrier_pipeline.py",
     "rag_prompt.py",
     "random_projection.py",
     "rerank.py",
     "sdr_memory.py",
     "sdr_search.py",
+    "sentence_transformers_evaluator.py",
     "splade.py",
     "uhd.py",
     "unicoil.py",
@@ -317,3 +322,34 @@ def test_hybrid() -> None:
     assert "words 0.00" in out[4]  # misspelt
     assert "supersonic" in out[4]
     assert out[-1] == "after 1960: ['2', '3']"
+
+
+def test_haystack_pipeline() -> None:
+    pytest.importorskip("haystack", reason="haystack-ai is not installed")
+    written, *lines = run("haystack_pipeline.py").splitlines()
+    assert written == "300 documents written"
+    numbers = [int(line.split()[0]) for line in lines if line.startswith(" ")]
+    assert lines[0] == "all"
+    assert len(numbers) == 6
+    assert min(numbers[:3]) <= 100 < min(numbers[3:])
+
+
+def test_beir_evaluation() -> None:
+    pytest.importorskip("beir", reason="beir is not installed")
+    assert run("beir_evaluation.py") == "nDCG@10 0.52605, recall@100 0.75601\n"
+
+
+def test_mteb_task() -> None:
+    pytest.importorskip("mteb", reason="mteb is not installed")
+    assert run("mteb_task.py") == "sparseret/bm25: nDCG@10 0.52605\n"
+
+
+def test_pyterrier_pipeline() -> None:
+    pytest.importorskip("pyterrier", reason="pyterrier is not installed")
+    figures = [line.split()[-1] for line in run("pyterrier_pipeline.py").splitlines()]
+    assert figures[:3] == ["ndcg_cut_10", "0.5260", "0.4969"]
+
+
+def test_sentence_transformers_evaluator() -> None:
+    pytest.importorskip("sentence_transformers", minversion="6", reason="not installed")
+    assert run("sentence_transformers_evaluator.py") == "bm25: nDCG@10 0.5204\n"
