@@ -21,16 +21,17 @@ PACKAGE = Path(__file__).resolve().parents[1] / "sparseret"
 
 ROOMS: list[set[str]] = [
     {"published_weights", "errors", "progress", "tokenizing"},
-    {"kernels", "documents", "linefile"},
-    {"vectors", "protocols", "readers", "analysis"},
+    {"kernels", "documents", "linefile", "sentences"},
+    {"chunks", "vectors", "protocols", "readers", "analysis"},
     {"registry"},
     {"encoders", "indexers"},
     {"explanation", "feedback", "snippets"},
     {"views"},
     {"legs", "reranking"},
     {"retriever"},
+    {"parents"},
     {"ingest", "eval", "train"},
-    {"serve", "integrations", "exchange"},
+    {"serve", "integrations", "exchange", "rag"},
     {"cli"},
 ]
 FLOORS = {room: floor for floor, rooms in enumerate(ROOMS) for room in rooms}
