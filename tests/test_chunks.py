@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -40,7 +41,7 @@ def check(text: str, chunking: Chunking) -> None:
     spans = chunking.spans(text)
     assert spans[0].start == 0
     assert spans[-1].end == len(text)
-    for before, after in zip(spans, spans[1:], strict=False):
+    for before, after in pairwise(spans):
         assert before.start < after.start <= before.end < after.end
     whole, reached = "", 0
     for start, end in spans:

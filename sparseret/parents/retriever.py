@@ -27,6 +27,7 @@ from sparseret.retriever import Retriever
 from sparseret.views.view import Request
 
 if TYPE_CHECKING:
+    from sparseret.explanation import Explanation
     from sparseret.indexers.dense_settings import DenseSettings
     from sparseret.indexers.filters import Filter
     from sparseret.indexers.folder import IndexFolder
@@ -264,6 +265,37 @@ class ParentRetriever:
         )
         return search_parents(view, queries, request, summed, stage).hits()
 
+    def explain(
+        self,
+        query: str | None,
+        id: str,
+        *,
+        like: Sequence[str] = (),
+        unlike: Sequence[str] = (),
+        alpha: float = 1.0,
+        beta: float = 0.75,
+        gamma: float = 0.15,
+        filter: Filter | str | None = None,
+        legs: Sequence[str] | None = None,
+        fusion: Fusion | None = None,
+        depth: int = 100,
+        degrade: bool = False,
+    ) -> Explanation:
+        """:meth:`sparseret.Retriever.explain` of a passage, by its id.
+
+        Of an index of several legs, ``depth`` must be the number of chunks that the search got.
+
+        Raises:
+            DocumentError: no passage has the id, or no document one of ``like`` or ``unlike``.
+            ConfigurationError, LegError
+        """
+        catalog = self.retriever.view.state.catalog
+        return self.retriever.explain(
+            query, id, like=chunks_of(catalog, like), unlike=chunks_of(catalog, unlike),
+            alpha=alpha, beta=beta, gamma=gamma, filter=on_chunks(filter), legs=legs,
+            fusion=fusion, depth=depth, degrade=degrade,
+        )  # fmt: skip
+
     # --- documents --------------------------------------------------------------------------
 
     def __len__(self) -> int:
@@ -362,6 +394,16 @@ class ParentRetriever:
     def path(self) -> Path:
         """The index folder."""
         return self.retriever.path
+
+    @property
+    def n_bytes(self) -> int:
+        """Size of the index on disk, bytes."""
+        return self.retriever.n_bytes
+
+    @property
+    def encoders(self) -> dict[str, AnyEncoder]:
+        """By leg; without those that could not be made (``degrade``)."""
+        return self.retriever.encoders
 
     @property
     def description(self) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -236,7 +236,7 @@ class Failing:
 
     name, metric, dim, space = "letters", "cosine", 26, "letters/1"
     description = "counts of letters"
-    options: dict[str, Any] = {}
+    options: ClassVar[dict[str, Any]] = {}
 
     def encode_documents(
         self, documents: Any, *, show_progress: bool = False
