@@ -35,7 +35,7 @@ class CarelessReader:
         return [*true, Quote(1, "Vibrations were abolished by decree in 1957.")]
 
     def answer(self, question: str, facts: Sequence[Fact]) -> str:
-        return f"It is written that {facts[0].text} [1] Also, they are abolished [2]."
+        return f"{question} {facts[0].text} [1] Also, they were abolished [2]."
 
 
 def main(question: str) -> None:

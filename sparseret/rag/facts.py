@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 from sparseret.rag.evidence import Source
@@ -133,8 +134,7 @@ def _fold(text: str) -> _Folded:
             del made[-1], starts[-1], ends[-1]
 
     for start, end in _clusters(text):
-        part = unicodedata.normalize("NFKC", text[start:end]).translate(_ALIKE).casefold()
-        for character in unicodedata.normalize("NFKC", part):
+        for character in _fold_cluster(text[start:end]):
             if character.isspace():
                 if not made or made[-1] == " " or made[-1] in _NO_SPACE_AFTER:
                     continue
@@ -146,6 +146,13 @@ def _fold(text: str) -> _Folded:
             ends.append(end)
     drop_space()
     return _Folded("".join(made), starts, ends)
+
+
+@lru_cache(maxsize=4096)
+def _fold_cluster(cluster: str) -> str:
+    """A character with its marks, as it is compared; empty where it is invisible."""
+    part = unicodedata.normalize("NFKC", cluster).translate(_ALIKE).casefold()
+    return unicodedata.normalize("NFKC", part)
 
 
 def _clusters(text: str) -> Iterator[tuple[int, int]]:
