@@ -595,6 +595,11 @@ class Retriever:
         return " + ".join(named) + fused
 
     @property
+    def view(self) -> View:
+        """What searches see: the index at one commit, which never changes."""
+        return self._view
+
+    @property
     def current_encoder(self) -> AnyEncoder:
         """The encoder of the first leg as searches use it: with the vocabulary and statistics of
         the last commit seen, where it depends on them.

@@ -32,6 +32,7 @@ TESTED = {
     "own_vectors.py",
     "promptreps.py",
     "pyterrier_pipeline.py",
+    "rag.py",
     "rag_prompt.py",
     "random_projection.py",
     "rerank.py",
@@ -137,6 +138,20 @@ def test_evaluate() -> None:
     assert difference
     assert float(difference[1]) == pytest.approx(other - usual, abs=1e-4)
     assert float(difference[2]) < 0.05
+
+
+def test_rag() -> None:
+    output = run("rag.py")
+    facts = re.findall(r"^  \[(\d)\] document (\d+), \d+-\d+: (.*)$", output, re.M)
+    assert [place for place, *_ in facts] == ["1", "2", "3"]
+    assert facts[0][1] == "100"
+    assert "fatigue failures" in facts[0][2]
+    careless, dropped = output.split("\n\nof a careless reader: ")[1].splitlines()
+    assert "fatigue failures" in careless
+    assert "[1]" in careless
+    assert "[2]" not in careless
+    assert "abolished by decree" in dropped
+    assert run("rag.py", "xylophone zucchini").startswith("no answer\n")
 
 
 def test_rag_prompt() -> None:

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from sparseret.cli.ask import ask_command
 from sparseret.cli.delete import delete_command
 from sparseret.cli.encode import encode_command
 from sparseret.cli.eval import eval_command
@@ -37,6 +38,7 @@ app = typer.Typer(
 )
 app.command("index")(index_command)
 app.command("search")(search_command)
+app.command("ask")(ask_command)
 app.command("eval")(eval_command)
 app.command("encode")(encode_command)
 app.command("info")(info_command)
