@@ -21,10 +21,11 @@ from sparseret.errors import (
 )
 from sparseret.explanation import Explanation
 from sparseret.feedback import Feedback
-from sparseret.indexers.filters import Filter
+from sparseret.indexers.filters import Filter, compile_filter
 from sparseret.indexers.fusion import Fused, Fusion, Leg, check_fusion, fuse
 from sparseret.indexers.search import (
     Selection,
+    as_filter,
     check_count,
     ids_of,
     search_leg,
@@ -169,6 +170,10 @@ class View(NamedTuple):
         """Refuse a fusion that does not fit the legs. Raises ConfigurationError."""
         check_fusion(fusion, [leg.lower_bound for leg in self.legs])
 
+    def ids_where(self, filter: Filter | str) -> list[str]:
+        """Of the documents that satisfy a filter, as they were added. Raises FilterError."""
+        return self.state.ids(self.state.numbers_where(*compile_filter(as_filter(filter))))
+
     def number_of(self, id: str) -> int:
         """The number of a document. Raises DocumentError where there is none."""
         numbers = self.state.catalog.numbers_of([id])
@@ -207,15 +212,20 @@ class View(NamedTuple):
         elif request.legs is not None and {*request.legs} != {*vectors}:
             raise ConfigurationError("legs names others than those that vectors are given for")
 
+        texts = {name: given for name, given in vectors.items() if isinstance(given, str)}
         rows = {
             leg.name: leg.query_vectors(vectors[leg.name])
             for leg in self.legs
-            if leg.name in vectors
+            if leg.name in vectors and leg.name not in texts
         }
         for of_leg in rows.values():
             if of_leg.shape[0] != 1:
                 raise VectorError(f"expected one query vector, got {of_leg.shape[0]}")
-        return lambda leg: rows[leg.name], request._replace(legs=list(vectors))
+
+        def look_up(leg: LegView) -> Any:
+            return leg.encode_queries([texts[leg.name]]) if leg.name in texts else rows[leg.name]
+
+        return look_up, request._replace(legs=list(vectors))
 
     def _hits(self, ask: Callable[[LegView], Any], n_queries: int, request: Request) -> Hits:
         check_count("k", request.k)

@@ -1,0 +1,477 @@
+"""LangChain: a retriever, and a vector store (docs/integrations/langchain.md)."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sparseret.documents import Document
+from sparseret.errors import ConfigurationError, MissingExtraError
+from sparseret.indexers.filters import Filter
+from sparseret.indexers.fusion import Convex, Fusion
+from sparseret.integrations.filter_dicts import read_filter
+from sparseret.integrations.stores import Changes, create_store, dense_leg, open_store
+from sparseret.legs import AnyEncoder
+from sparseret.protocols import DenseEncoder, Reranker
+from sparseret.reranking import Diversity
+from sparseret.retriever import Result, Retriever
+
+try:
+    from langchain_core.callbacks import (
+        AsyncCallbackManagerForRetrieverRun,
+        CallbackManagerForRetrieverRun,
+    )
+    from langchain_core.documents import Document as LangChainDocument
+    from langchain_core.embeddings import Embeddings
+    from langchain_core.retrievers import BaseRetriever
+    from langchain_core.runnables.config import run_in_executor
+    from langchain_core.vectorstores import VectorStore
+    from pydantic import ConfigDict, PrivateAttr
+except ImportError as error:
+    raise MissingExtraError("langchain-core", "langchain", "the LangChain integration") from error
+
+__all__ = ["EmbeddingsEncoder", "SparseretRetriever", "SparseretVectorStore"]
+
+_FilterLike = Filter | str | Mapping[str, Any] | None
+_BOUNDED = ("min-max", "theoretical", "distribution")
+"""Normalisers whose fused scores are from 0 to 1."""
+
+
+class SparseretRetriever(BaseRetriever):
+    """Documents of an index as those of LangChain, by any search that the index offers.
+
+    Give ``path`` or ``retriever``. ``invoke(query, k=..., filter=...)`` overrides the fields of
+    these names for one query.
+
+    Raises:
+        ValueError: neither or both of ``path`` and ``retriever``, or options that cannot be.
+        IndexNotFoundError, IncompatibleIndexError, CorruptIndexError
+    """
+
+    path: str | Path | None = None
+    """Folder of the index."""
+    retriever: Any = None
+    """A :class:`sparseret.Retriever` that is open."""
+    k: int = 10
+    """Most documents to return; there are fewer where fewer match."""
+    filter: Any = None
+    """Metadata condition: text, ``sparseret.field(...)``, or a dictionary."""
+    score_key: str | None = None
+    """Where in the metadata of a document its score is put; None for nowhere."""
+    recall: float | None = None
+    """As all that follows, an argument of :meth:`sparseret.Retriever.search`."""
+    legs: Sequence[str] | None = None
+    fusion: Any = None
+    depth: int = 100
+    degrade: bool = False
+    rerank: Any = None
+    rerank_depth: int = 100
+    time_budget: float | None = None
+
+    model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
+
+    _index: Retriever = PrivateAttr()
+
+    def model_post_init(self, context: Any, /) -> None:
+        """Open the index, and refuse what no search takes."""
+        super().model_post_init(context)
+        if (self.path is None) == (self.retriever is None):
+            raise ConfigurationError("give path, the folder of an index, or retriever")
+        if self.retriever is not None and not isinstance(self.retriever, Retriever):
+            raise ConfigurationError(
+                f"retriever must be a sparseret.Retriever, got {type(self.retriever).__name__}"
+            )
+        read_filter(self.filter)
+        opened = None if self.path is None else Retriever.open(self.path, degrade=self.degrade)
+        self._index = opened or self.retriever
+
+    def _get_relevant_documents(
+        self,
+        query: str,
+        *,
+        run_manager: CallbackManagerForRetrieverRun,  # noqa: ARG002
+        k: int | None = None,
+        filter: _FilterLike = None,
+    ) -> list[LangChainDocument]:
+        rerank: Reranker | Sequence[Reranker] | None = self.rerank
+        found = self._index.search(
+            query,
+            self.k if k is None else k,
+            filter=read_filter(self.filter if filter is None else filter),
+            recall=self.recall,
+            legs=self.legs,
+            fusion=self.fusion,
+            depth=self.depth,
+            degrade=self.degrade,
+            rerank=rerank,
+            rerank_depth=self.rerank_depth,
+            time_budget=self.time_budget,
+        )
+        documents = [_to_langchain(result) for result in found]
+        if self.score_key is not None:
+            for document, result in zip(documents, found, strict=True):
+                document.metadata[self.score_key] = result.score
+        return documents
+
+    async def _aget_relevant_documents(
+        self, query: str, *, run_manager: AsyncCallbackManagerForRetrieverRun, **options: Any
+    ) -> list[LangChainDocument]:
+        made: list[LangChainDocument] = await run_in_executor(
+            None,
+            self._get_relevant_documents,
+            query,
+            run_manager=run_manager.get_sync(),
+            **options,
+        )
+        return made
+
+
+class EmbeddingsEncoder:
+    """LangChain's ``Embeddings`` as an encoder of dense vectors, compared by their cosine.
+
+    Satisfies :class:`sparseret.protocols.DenseEncoder`. The text of a document is embedded without
+    its title; an empty one has a vector of zeros, and is never sent.
+
+    Args:
+        embeddings: what embeds.
+        model: name of the model, which an index remembers and compares; by default the class of
+            ``embeddings`` and its ``model`` or ``model_name``.
+    """
+
+    name = "langchain"
+    metric: Literal["cosine"] = "cosine"
+    options: ClassVar[dict[str, Any]] = {}
+
+    def __init__(self, embeddings: Embeddings, *, model: str | None = None) -> None:
+        self.embeddings = embeddings
+        if model is None:
+            named = (getattr(embeddings, key, None) for key in ("model", "model_name"))
+            known = [type(embeddings).__name__, *(name for name in named if isinstance(name, str))]
+            model = "/".join(known[:2])
+        self.model = model
+
+    @property
+    def space(self) -> str:
+        """Id of the vector space."""
+        return f"langchain/{self.model}"
+
+    @property
+    def description(self) -> str:
+        """One line for people."""
+        return f"LangChain embeddings ({self.model})"
+
+    @cached_property
+    def dim(self) -> int:
+        """Width of the vectors, found by embedding a word when it is first asked for."""
+        return len(self.embeddings.embed_query("width"))
+
+    def encode_documents(
+        self,
+        documents: Sequence[Document | str],
+        *,
+        show_progress: bool = False,  # noqa: ARG002
+    ) -> NDArray[np.float32]:
+        """Vectors of documents, float32, shape (len(documents), dim)."""
+        texts = [d.text if isinstance(d, Document) else d for d in documents]
+        asked = [i for i, text in enumerate(texts) if text.strip()]
+        return self._rows(texts, self.embeddings.embed_documents([texts[i] for i in asked]), asked)
+
+    def encode_queries(
+        self,
+        queries: Sequence[str],
+        *,
+        show_progress: bool = False,  # noqa: ARG002
+    ) -> NDArray[np.float32]:
+        """Vectors of queries, float32, shape (len(queries), dim)."""
+        asked = [i for i, query in enumerate(queries) if query.strip()]
+        return self._rows(queries, [self.embeddings.embed_query(queries[i]) for i in asked], asked)
+
+    def _rows(
+        self, texts: Sequence[str], made: Sequence[Sequence[float]], places: Sequence[int]
+    ) -> NDArray[np.float32]:
+        rows = np.zeros((len(texts), len(made[0]) if made else self.dim), np.float32)
+        if made:
+            rows[places] = np.asarray(made, np.float32)
+        return rows
+
+
+class SparseretVectorStore(VectorStore):
+    """An index as LangChain's vector store: words, learned sparse weights, embeddings, or several.
+
+    Every change is committed before the method returns. Scores are those of the index: larger is
+    better. A store without embeddings finds what shares a term with the query, so there may be
+    fewer than ``k`` documents.
+
+    Args:
+        retriever: an open index; :meth:`create` and :meth:`open` make one.
+    """
+
+    def __init__(self, retriever: Retriever) -> None:
+        self.retriever = retriever
+        """The index, with all that it offers beyond this class."""
+        self._changes = Changes(retriever)
+
+    @classmethod
+    def create(
+        cls,
+        path: str | Path,
+        encoder: str | AnyEncoder | Mapping[str, str | AnyEncoder] | None = "bm25",
+        *,
+        embedding: Embeddings | EmbeddingsEncoder | None = None,
+        **options: Any,
+    ) -> SparseretVectorStore:
+        """Make an empty index.
+
+        Args:
+            path: a new or empty folder.
+            encoder: as of :meth:`sparseret.Retriever.create`; None for embeddings alone.
+            embedding: adds a leg of dense vectors, called ``embedding``.
+            options: of :meth:`sparseret.Retriever.create`, such as ``filter_fields`` or ``fusion``.
+
+        Raises:
+            IndexExistsError, ConfigurationError, StorageError
+        """
+        return cls(create_store(path, encoder, _as_encoder(embedding), **options))
+
+    @classmethod
+    def open(
+        cls, path: str | Path, *, embedding: Embeddings | EmbeddingsEncoder | None = None
+    ) -> SparseretVectorStore:
+        """Open an index, with the embeddings that it was made with, if any.
+
+        Raises:
+            IndexNotFoundError, IncompatibleIndexError, CorruptIndexError, ConfigurationError
+        """
+        return cls(open_store(path, _as_encoder(embedding)))
+
+    @classmethod
+    def from_texts(
+        cls,
+        texts: list[str],
+        embedding: Embeddings | EmbeddingsEncoder | None = None,
+        metadatas: list[dict[str, Any]] | None = None,
+        *,
+        ids: list[str] | None = None,
+        path: str | Path | None = None,
+        encoder: str | AnyEncoder | Mapping[str, str | AnyEncoder] | None = "bm25",
+        **options: Any,
+    ) -> SparseretVectorStore:
+        """:meth:`create` an index at ``path``, and add texts.
+
+        Raises:
+            IndexExistsError, ConfigurationError, StorageError
+        """
+        if path is None:
+            raise ConfigurationError("give path=, a new folder for the index")
+        store = cls.create(path, encoder, embedding=embedding, **options)
+        store.add_texts(texts, metadatas, ids=ids)
+        return store
+
+    @property
+    def embeddings(self) -> Embeddings | None:
+        """What embeds texts and queries; None without."""
+        encoder = self._dense
+        return encoder.embeddings if isinstance(encoder, EmbeddingsEncoder) else None
+
+    # --- changes ----------------------------------------------------------------------------
+
+    def add_texts(
+        self,
+        texts: Iterable[str],
+        metadatas: list[dict[str, Any]] | None = None,
+        *,
+        ids: list[str] | None = None,
+        **kwargs: Any,
+    ) -> list[str]:
+        """Add texts, or replace those of the same ids; returns their ids.
+
+        Raises:
+            ConfigurationError: lists of unequal lengths.
+        """
+        listed = list(texts)
+        if metadatas is not None and len(metadatas) != len(listed):
+            raise ConfigurationError(f"{len(metadatas)} metadatas for {len(listed)} texts")
+        made = [
+            LangChainDocument(page_content=text, metadata=metadata)
+            for text, metadata in zip(listed, metadatas or [{}] * len(listed), strict=True)
+        ]
+        return self.add_documents(made, ids=ids, **kwargs)
+
+    def add_documents(
+        self, documents: list[LangChainDocument], *, ids: list[str] | None = None
+    ) -> list[str]:
+        """Add documents, or replace those of the same ids; returns their ids.
+
+        Args:
+            documents: a text in the metadata under "title" is that of the document, too.
+            ids: in place of those of the documents; a document without one gets a random one.
+
+        Raises:
+            ConfigurationError: another number of ids.
+            DocumentError: metadata that JSON cannot hold, or an id that is none.
+            LegError, VectorError, IndexLockedError, StorageError
+        """
+        given = [document.id for document in documents] if ids is None else ids
+        if len(given) != len(documents):
+            raise ConfigurationError(f"{len(given)} ids for {len(documents)} documents")
+        chosen = [str(uuid.uuid4()) if id is None else id for id in given]
+        self._changes.put(
+            [
+                Document(id, d.page_content, title_of(d.metadata), d.metadata)
+                for id, d in zip(chosen, documents, strict=True)
+            ]
+        )
+        return chosen
+
+    def delete(self, ids: list[str] | None = None, **kwargs: Any) -> bool:
+        """Delete documents, or all of them without ids; unknown ids are ignored."""
+        if kwargs:
+            raise ConfigurationError(f"delete does not take {', '.join(kwargs)}")
+        if ids is None:
+            self._changes.delete_where(None)
+        else:
+            self._changes.delete(ids)
+        return True
+
+    # --- searching --------------------------------------------------------------------------
+
+    def get_by_ids(self, ids: Sequence[str], /) -> list[LangChainDocument]:
+        """Documents by their ids, without those that are not there."""
+        found = (self.retriever.document(id) for id in dict.fromkeys(ids))
+        return [_to_langchain(document) for document in found if document is not None]
+
+    def similarity_search(
+        self, query: str, k: int = 4, *, filter: _FilterLike = None, **kwargs: Any
+    ) -> list[LangChainDocument]:
+        """The best k documents.
+
+        Args:
+            query: any text.
+            k: at least 1.
+            filter: metadata condition: text, ``sparseret.field(...)``, or a dictionary.
+            kwargs: of :meth:`sparseret.Retriever.search`, such as ``legs`` or ``recall``.
+        """
+        found = self.similarity_search_with_score(query, k, filter=filter, **kwargs)
+        return [document for document, _ in found]
+
+    def similarity_search_with_score(
+        self, query: str, k: int = 4, *, filter: _FilterLike = None, **kwargs: Any
+    ) -> list[tuple[LangChainDocument, float]]:
+        """:meth:`similarity_search` with scores; larger is better."""
+        found = self.retriever.search(query, k, filter=read_filter(filter), **kwargs)
+        return [(_to_langchain(result), result.score) for result in found]
+
+    def similarity_search_by_vector(
+        self, embedding: list[float], k: int = 4, *, filter: _FilterLike = None, **kwargs: Any
+    ) -> list[LangChainDocument]:
+        """The best k documents of the leg of dense vectors; other arguments as for texts."""
+        found = self.retriever.search_vectors(
+            {self._dense_leg: embedding}, k, filter=read_filter(filter), **kwargs
+        )
+        return [_to_langchain(result) for result in found]
+
+    def max_marginal_relevance_search(
+        self,
+        query: str,
+        k: int = 4,
+        fetch_k: int = 20,
+        lambda_mult: float = 0.5,
+        *,
+        filter: _FilterLike = None,
+        **kwargs: Any,
+    ) -> list[LangChainDocument]:
+        """Of the best ``fetch_k`` documents, k that are relevant and unlike each other.
+
+        Documents are compared by their dense vectors or, without those, by their weighted terms;
+        ``lambda_mult`` is what relevance counts, 0 to 1 (:class:`sparseret.reranking.Diversity`).
+        """
+        return self.similarity_search(
+            query, k, filter=filter, rerank=Diversity(lambda_mult), rerank_depth=fetch_k, **kwargs
+        )
+
+    def max_marginal_relevance_search_by_vector(
+        self,
+        embedding: list[float],
+        k: int = 4,
+        fetch_k: int = 20,
+        lambda_mult: float = 0.5,
+        *,
+        filter: _FilterLike = None,
+        **kwargs: Any,
+    ) -> list[LangChainDocument]:
+        """:meth:`max_marginal_relevance_search` for a vector."""
+        return self.similarity_search_by_vector(
+            embedding,
+            k,
+            filter=filter,
+            rerank=Diversity(lambda_mult),
+            rerank_depth=fetch_k,
+            **kwargs,
+        )
+
+    def _similarity_search_with_relevance_scores(
+        self, query: str, k: int = 4, **kwargs: Any
+    ) -> list[tuple[LangChainDocument, float]]:
+        """Scores from 0 to 1: cosines that are not negative, or normalised scores of several legs.
+
+        Raises:
+            ConfigurationError: scores without an upper bound, as those of words.
+        """
+        kwargs.pop("score_threshold", None)  # LangChain applies it afterwards
+        legs = kwargs.get("legs") or self.retriever.legs
+        fusion: Fusion = kwargs.get("fusion") or self.retriever.fusion
+        one_cosine = len(legs) == 1 and self.retriever.lower_bounds.get(legs[0]) == -1
+        fused = len(legs) > 1 and isinstance(fusion, Convex) and fusion.normaliser in _BOUNDED
+        if not (one_cosine or fused):
+            raise ConfigurationError(
+                "scores of this search have no upper bound, so none is a relevance from 0 to 1: "
+                "use similarity_search_with_score, or a store with embeddings"
+            )
+        found = self.similarity_search_with_score(query, k, **kwargs)
+        return [(document, min(1.0, max(0.0, score))) for document, score in found]
+
+    # --- details ----------------------------------------------------------------------------
+
+    @property
+    def _dense_leg(self) -> str:
+        leg = dense_leg(self.retriever)
+        if leg is None:
+            raise ConfigurationError(
+                "this store has no embeddings to compare a vector with: search by a text, or make "
+                "a store with embedding="
+            )
+        return leg
+
+    @property
+    def _dense(self) -> AnyEncoder | None:
+        leg = dense_leg(self.retriever)
+        return None if leg is None else self.retriever.encoders[leg]
+
+
+def title_of(metadata: Mapping[str, Any]) -> str:
+    """The title that metadata gives."""
+    title = metadata.get("title")
+    return title if isinstance(title, str) else ""
+
+
+def _as_encoder(embedding: Embeddings | EmbeddingsEncoder | None) -> DenseEncoder | None:
+    if embedding is None or isinstance(embedding, EmbeddingsEncoder):
+        return embedding
+    if not isinstance(embedding, Embeddings):
+        raise ConfigurationError(
+            f"embedding must be LangChain's Embeddings, got {type(embedding).__name__}"
+        )
+    return EmbeddingsEncoder(embedding)
+
+
+def _to_langchain(found: Result | Document) -> LangChainDocument:
+    metadata = dict(found.metadata)
+    if found.title:  # of an index that was not made through LangChain
+        metadata.setdefault("title", found.title)
+    return LangChainDocument(id=found.id, page_content=found.text, metadata=metadata)
