@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
-from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, Literal
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import Any
 
 from sparseret.documents import Document
 from sparseret.errors import ConfigurationError, MissingExtraError
 from sparseret.indexers.filters import Filter
 from sparseret.indexers.fusion import Convex, Fusion
+from sparseret.integrations.embeddings import EmbeddingsEncoder
 from sparseret.integrations.filter_dicts import read_filter
-from sparseret.integrations.stores import Changes, create_store, dense_leg, open_store
+from sparseret.integrations.stores import (
+    EMBEDDING,
+    Changes,
+    create_store,
+    dense_leg,
+    embedding_width,
+    open_store,
+    title_of,
+)
 from sparseret.legs import AnyEncoder
 from sparseret.protocols import DenseEncoder, Reranker
 from sparseret.reranking import Diversity
@@ -132,75 +137,6 @@ class SparseretRetriever(BaseRetriever):
         return made
 
 
-class EmbeddingsEncoder:
-    """LangChain's ``Embeddings`` as an encoder of dense vectors, compared by their cosine.
-
-    Satisfies :class:`sparseret.protocols.DenseEncoder`. The text of a document is embedded without
-    its title; an empty one has a vector of zeros, and is never sent.
-
-    Args:
-        embeddings: what embeds.
-        model: name of the model, which an index remembers and compares; by default the class of
-            ``embeddings`` and its ``model`` or ``model_name``.
-    """
-
-    name = "langchain"
-    metric: Literal["cosine"] = "cosine"
-    options: ClassVar[dict[str, Any]] = {}
-
-    def __init__(self, embeddings: Embeddings, *, model: str | None = None) -> None:
-        self.embeddings = embeddings
-        if model is None:
-            named = (getattr(embeddings, key, None) for key in ("model", "model_name"))
-            known = [type(embeddings).__name__, *(name for name in named if isinstance(name, str))]
-            model = "/".join(known[:2])
-        self.model = model
-
-    @property
-    def space(self) -> str:
-        """Id of the vector space."""
-        return f"langchain/{self.model}"
-
-    @property
-    def description(self) -> str:
-        """One line for people."""
-        return f"LangChain embeddings ({self.model})"
-
-    @cached_property
-    def dim(self) -> int:
-        """Width of the vectors, found by embedding a word when it is first asked for."""
-        return len(self.embeddings.embed_query("width"))
-
-    def encode_documents(
-        self,
-        documents: Sequence[Document | str],
-        *,
-        show_progress: bool = False,  # noqa: ARG002
-    ) -> NDArray[np.float32]:
-        """Vectors of documents, float32, shape (len(documents), dim)."""
-        texts = [d.text if isinstance(d, Document) else d for d in documents]
-        asked = [i for i, text in enumerate(texts) if text.strip()]
-        return self._rows(texts, self.embeddings.embed_documents([texts[i] for i in asked]), asked)
-
-    def encode_queries(
-        self,
-        queries: Sequence[str],
-        *,
-        show_progress: bool = False,  # noqa: ARG002
-    ) -> NDArray[np.float32]:
-        """Vectors of queries, float32, shape (len(queries), dim)."""
-        asked = [i for i, query in enumerate(queries) if query.strip()]
-        return self._rows(queries, [self.embeddings.embed_query(queries[i]) for i in asked], asked)
-
-    def _rows(
-        self, texts: Sequence[str], made: Sequence[Sequence[float]], places: Sequence[int]
-    ) -> NDArray[np.float32]:
-        rows = np.zeros((len(texts), len(made[0]) if made else self.dim), np.float32)
-        if made:
-            rows[places] = np.asarray(made, np.float32)
-        return rows
-
-
 class SparseretVectorStore(VectorStore):
     """An index as LangChain's vector store: words, learned sparse weights, embeddings, or several.
 
@@ -248,7 +184,7 @@ class SparseretVectorStore(VectorStore):
         Raises:
             IndexNotFoundError, IncompatibleIndexError, CorruptIndexError, ConfigurationError
         """
-        return cls(open_store(path, _as_encoder(embedding)))
+        return cls(open_store(path, _as_encoder(embedding, embedding_width(path))))
 
     @classmethod
     def from_texts(
@@ -276,7 +212,7 @@ class SparseretVectorStore(VectorStore):
     @property
     def embeddings(self) -> Embeddings | None:
         """What embeds texts and queries; None without."""
-        encoder = self._dense
+        encoder = self.retriever.encoders.get(EMBEDDING)
         return encoder.embeddings if isinstance(encoder, EmbeddingsEncoder) else None
 
     # --- changes ----------------------------------------------------------------------------
@@ -406,14 +342,8 @@ class SparseretVectorStore(VectorStore):
         **kwargs: Any,
     ) -> list[LangChainDocument]:
         """:meth:`max_marginal_relevance_search` for a vector."""
-        return self.similarity_search_by_vector(
-            embedding,
-            k,
-            filter=filter,
-            rerank=Diversity(lambda_mult),
-            rerank_depth=fetch_k,
-            **kwargs,
-        )
+        kwargs |= {"rerank": Diversity(lambda_mult), "rerank_depth": fetch_k}
+        return self.similarity_search_by_vector(embedding, k, filter=filter, **kwargs)
 
     def _similarity_search_with_relevance_scores(
         self, query: str, k: int = 4, **kwargs: Any
@@ -448,26 +378,17 @@ class SparseretVectorStore(VectorStore):
             )
         return leg
 
-    @property
-    def _dense(self) -> AnyEncoder | None:
-        leg = dense_leg(self.retriever)
-        return None if leg is None else self.retriever.encoders[leg]
 
-
-def title_of(metadata: Mapping[str, Any]) -> str:
-    """The title that metadata gives."""
-    title = metadata.get("title")
-    return title if isinstance(title, str) else ""
-
-
-def _as_encoder(embedding: Embeddings | EmbeddingsEncoder | None) -> DenseEncoder | None:
+def _as_encoder(
+    embedding: Embeddings | EmbeddingsEncoder | None, dim: int | None = None
+) -> DenseEncoder | None:
     if embedding is None or isinstance(embedding, EmbeddingsEncoder):
         return embedding
     if not isinstance(embedding, Embeddings):
         raise ConfigurationError(
             f"embedding must be LangChain's Embeddings, got {type(embedding).__name__}"
         )
-    return EmbeddingsEncoder(embedding)
+    return EmbeddingsEncoder(embedding, dim=dim)
 
 
 def _to_langchain(found: Result | Document) -> LangChainDocument:

@@ -21,7 +21,15 @@ from sparseret.retriever import Retriever
 if TYPE_CHECKING:
     from sparseret.indexers.filters import Filter
 
-__all__ = ["EMBEDDING", "Changes", "create_store", "dense_leg", "open_store", "sparse_legs"]
+__all__ = [
+    "EMBEDDING",
+    "Changes",
+    "create_store",
+    "dense_leg",
+    "embedding_width",
+    "open_store",
+    "title_of",
+]
 
 EMBEDDING = "embedding"
 """Name of the leg of the framework's vectors, beside others."""
@@ -50,8 +58,8 @@ def create_store(
             raise ConfigurationError("a store needs an encoder, or embeddings, or both")
         return Retriever.create(path, encoder, **options)
     if encoder is None:
-        return Retriever.create(path, embedding, **options)
-    if not isinstance(encoder, Mapping):
+        encoder = {}
+    elif not isinstance(encoder, Mapping):
         name = encoder.partition(":")[0] if isinstance(encoder, str) else encoder.name
         if "encoder_options" in options:
             options["encoder_options"] = {name: options["encoder_options"]}
@@ -59,6 +67,20 @@ def create_store(
     if EMBEDDING in encoder:
         raise ConfigurationError(f"{EMBEDDING!r} is the leg of the embeddings: rename the other")
     return Retriever.create(path, {**encoder, EMBEDDING: embedding}, **options)
+
+
+def embedding_width(path: str | Path) -> int | None:
+    """Width of the framework's vectors in an index; None without a leg of them.
+
+    Raises:
+        IndexNotFoundError
+    """
+    catalog = Catalog(Path(path), writable=False)
+    try:
+        legs = [leg for leg in catalog.legs if leg.name == EMBEDDING and leg.kind == "dense"]
+        return int(catalog.meta(legs[0].key("dim"))) if legs else None
+    finally:
+        catalog.close()
 
 
 def open_store(path: str | Path, embedding: DenseEncoder | None) -> Retriever:
@@ -69,22 +91,15 @@ def open_store(path: str | Path, embedding: DenseEncoder | None) -> Retriever:
             or an encoder cannot be made again.
         IndexNotFoundError, IncompatibleIndexError, CorruptIndexError
     """
-    catalog = Catalog(Path(path), writable=False)
-    try:
-        kinds = {leg.name: leg.kind for leg in catalog.legs}
-    finally:
-        catalog.close()
-    if embedding is None:
-        if EMBEDDING in kinds:
-            raise ConfigurationError(f"{path} has a leg of embeddings: give what makes them")
-        return Retriever.open(path)
-    if EMBEDDING in kinds:
+    if embedding_width(path) is not None:
+        if embedding is None:
+            raise ConfigurationError(f"{path} has a leg of embeddings: give embedding=")
         return Retriever.open(path, {EMBEDDING: embedding})
-    if kinds == {"": "dense"}:
-        return Retriever.open(path, embedding)
-    raise ConfigurationError(
-        f"{path} has no leg of embeddings: open it without them, or make a new index with them"
-    )
+    if embedding is not None:
+        raise ConfigurationError(
+            f"{path} has no leg of embeddings: open it without them, or make a new index with them"
+        )
+    return Retriever.open(path)
 
 
 def dense_leg(retriever: Retriever) -> str | None:
@@ -95,9 +110,10 @@ def dense_leg(retriever: Retriever) -> str | None:
     return EMBEDDING if EMBEDDING in names else next(iter(names), None)
 
 
-def sparse_legs(retriever: Retriever) -> list[str]:
-    """Names of the legs of sparse vectors."""
-    return [n for n, e in retriever.encoders.items() if not isinstance(e, DenseEncoder)]
+def title_of(metadata: Mapping[str, Any]) -> str:
+    """The title that metadata gives: filters on ``title`` look at that of the document."""
+    title = metadata.get("title")
+    return title if isinstance(title, str) else ""
 
 
 class Changes:
