@@ -10,11 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparseret.documents import Document
+from sparseret.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from langchain_core.embeddings import Embeddings
 
-__all__ = ["EmbeddingsEncoder"]
+__all__ = ["EmbeddingsEncoder", "as_encoder"]
 
 
 class EmbeddingsEncoder:
@@ -88,3 +89,20 @@ class EmbeddingsEncoder:
         if made:
             rows[places] = np.asarray(made, np.float32)
         return rows
+
+
+def as_encoder(
+    embedding: Embeddings | EmbeddingsEncoder | None, dim: int | None = None
+) -> EmbeddingsEncoder | None:
+    """The encoder of some embeddings; None for None.
+
+    Raises:
+        ConfigurationError: something else.
+    """
+    if embedding is None or isinstance(embedding, EmbeddingsEncoder):
+        return embedding
+    if not hasattr(embedding, "embed_documents") or not hasattr(embedding, "embed_query"):
+        raise ConfigurationError(
+            f"embedding must be LangChain's Embeddings, got {type(embedding).__name__}"
+        )
+    return EmbeddingsEncoder(embedding, dim=dim)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from sparseret.errors import FilterError
-from sparseret.indexers.filters import And, Field, Filter, Not, Or, field
+from sparseret.indexers.filters import And, Compare, Field, Filter, Not, Or, field
 from sparseret.indexers.search import as_filter
 
 __all__ = ["read_filter"]
@@ -57,7 +57,7 @@ def _item(key: object, value: Any) -> Filter:
     if key.startswith("$"):
         raise FilterError(f"unknown operator {key!r}; beside fields there are $and, $or and $not")
     if not isinstance(value, Mapping):
-        return field(key) == value
+        return Compare(field(key).path, "=", value)
     if not value:
         raise FilterError(f"{key}: expected an operator, such as {{'$gte': 1950}}")
     for name in value:

@@ -11,7 +11,7 @@ from sparseret.documents import Document
 from sparseret.errors import ConfigurationError, MissingExtraError
 from sparseret.indexers.filters import Filter
 from sparseret.indexers.fusion import Convex, Fusion
-from sparseret.integrations.embeddings import EmbeddingsEncoder
+from sparseret.integrations.embeddings import EmbeddingsEncoder, as_encoder
 from sparseret.integrations.filter_dicts import read_filter
 from sparseret.integrations.stores import (
     EMBEDDING,
@@ -23,7 +23,6 @@ from sparseret.integrations.stores import (
     title_of,
 )
 from sparseret.legs import AnyEncoder
-from sparseret.protocols import DenseEncoder, Reranker
 from sparseret.reranking import Diversity
 from sparseret.retriever import Result, Retriever
 
@@ -44,6 +43,10 @@ except ImportError as error:
 __all__ = ["EmbeddingsEncoder", "SparseretRetriever", "SparseretVectorStore"]
 
 _FilterLike = Filter | str | Mapping[str, Any] | None
+_OPTIONS = (
+    "recall", "legs", "fusion", "depth", "degrade", "rerank", "rerank_depth", "time_budget",
+)  # fmt: skip
+"""Fields that are arguments of a search."""
 _BOUNDED = ("min-max", "theoretical", "distribution")
 """Normalisers whose fused scores are from 0 to 1."""
 
@@ -61,8 +64,8 @@ class SparseretRetriever(BaseRetriever):
 
     path: str | Path | None = None
     """Folder of the index."""
-    retriever: Any = None
-    """A :class:`sparseret.Retriever` that is open."""
+    retriever: Retriever | None = None
+    """An index that is open."""
     k: int = 10
     """Most documents to return; there are fewer where fewer match."""
     filter: Any = None
@@ -86,15 +89,13 @@ class SparseretRetriever(BaseRetriever):
     def model_post_init(self, context: Any, /) -> None:
         """Open the index, and refuse what no search takes."""
         super().model_post_init(context)
-        if (self.path is None) == (self.retriever is None):
-            raise ConfigurationError("give path, the folder of an index, or retriever")
-        if self.retriever is not None and not isinstance(self.retriever, Retriever):
-            raise ConfigurationError(
-                f"retriever must be a sparseret.Retriever, got {type(self.retriever).__name__}"
-            )
         read_filter(self.filter)
-        opened = None if self.path is None else Retriever.open(self.path, degrade=self.degrade)
-        self._index = opened or self.retriever
+        if self.retriever is not None and self.path is None:
+            self._index = self.retriever
+        elif self.path is not None and self.retriever is None:
+            self._index = Retriever.open(self.path, degrade=self.degrade)
+        else:
+            raise ConfigurationError("give path, the folder of an index, or retriever")
 
     def _get_relevant_documents(
         self,
@@ -104,19 +105,11 @@ class SparseretRetriever(BaseRetriever):
         k: int | None = None,
         filter: _FilterLike = None,
     ) -> list[LangChainDocument]:
-        rerank: Reranker | Sequence[Reranker] | None = self.rerank
         found = self._index.search(
             query,
             self.k if k is None else k,
             filter=read_filter(self.filter if filter is None else filter),
-            recall=self.recall,
-            legs=self.legs,
-            fusion=self.fusion,
-            depth=self.depth,
-            degrade=self.degrade,
-            rerank=rerank,
-            rerank_depth=self.rerank_depth,
-            time_budget=self.time_budget,
+            **{name: getattr(self, name) for name in _OPTIONS},
         )
         documents = [_to_langchain(result) for result in found]
         if self.score_key is not None:
@@ -173,7 +166,7 @@ class SparseretVectorStore(VectorStore):
         Raises:
             IndexExistsError, ConfigurationError, StorageError
         """
-        return cls(create_store(path, encoder, _as_encoder(embedding), **options))
+        return cls(create_store(path, encoder, as_encoder(embedding), **options))
 
     @classmethod
     def open(
@@ -184,7 +177,7 @@ class SparseretVectorStore(VectorStore):
         Raises:
             IndexNotFoundError, IncompatibleIndexError, CorruptIndexError, ConfigurationError
         """
-        return cls(open_store(path, _as_encoder(embedding, embedding_width(path))))
+        return cls(open_store(path, as_encoder(embedding, embedding_width(path))))
 
     @classmethod
     def from_texts(
@@ -208,6 +201,20 @@ class SparseretVectorStore(VectorStore):
         store = cls.create(path, encoder, embedding=embedding, **options)
         store.add_texts(texts, metadatas, ids=ids)
         return store
+
+    @classmethod
+    async def afrom_texts(
+        cls,
+        texts: list[str],
+        embedding: Embeddings | EmbeddingsEncoder | None = None,
+        metadatas: list[dict[str, Any]] | None = None,
+        **options: Any,
+    ) -> SparseretVectorStore:
+        """:meth:`from_texts` in a thread."""
+        made: SparseretVectorStore = await run_in_executor(
+            None, cls.from_texts, texts, embedding, metadatas, **options
+        )
+        return made
 
     @property
     def embeddings(self) -> Embeddings | None:
@@ -377,18 +384,6 @@ class SparseretVectorStore(VectorStore):
                 "a store with embedding="
             )
         return leg
-
-
-def _as_encoder(
-    embedding: Embeddings | EmbeddingsEncoder | None, dim: int | None = None
-) -> DenseEncoder | None:
-    if embedding is None or isinstance(embedding, EmbeddingsEncoder):
-        return embedding
-    if not isinstance(embedding, Embeddings):
-        raise ConfigurationError(
-            f"embedding must be LangChain's Embeddings, got {type(embedding).__name__}"
-        )
-    return EmbeddingsEncoder(embedding, dim=dim)
 
 
 def _to_langchain(found: Result | Document) -> LangChainDocument:

@@ -32,13 +32,7 @@ try:
     from llama_index.core.bridge.pydantic import PrivateAttr
     from llama_index.core.callbacks import CallbackManager
     from llama_index.core.retrievers import BaseRetriever
-    from llama_index.core.schema import (
-        BaseNode,
-        MetadataMode,
-        NodeWithScore,
-        QueryBundle,
-        TextNode,
-    )
+    from llama_index.core.schema import BaseNode, MetadataMode, NodeWithScore, QueryBundle, TextNode
     from llama_index.core.vector_stores.types import (
         BasePydanticVectorStore,
         MetadataFilters,
@@ -96,8 +90,9 @@ class SparseretRetriever(BaseRetriever):
         time_budget: float | None = None,
         callback_manager: CallbackManager | None = None,
     ) -> None:
-        opened = isinstance(index, Retriever)
-        self.retriever = index if opened else Retriever.open(index, degrade=degrade)
+        if not isinstance(index, Retriever):
+            index = Retriever.open(index, degrade=degrade)
+        self.retriever = index
         """The index, with all that it offers beyond this class."""
         self.similarity_top_k = similarity_top_k
         self.filters = filters

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from sparseret.errors import FilterError
+from sparseret.indexers.filter_tree import Order
 from sparseret.indexers.filters import And, Compare, Exists, Filter, In, Not, Or, field
 from sparseret.retriever import Retriever
 
@@ -47,12 +48,11 @@ def _condition(key: str, operator: str, value: Any, retriever: Retriever) -> Fil
     at = field((key,))
     if operator in ("in", "nin", "any", "all") and not isinstance(value, list):
         raise FilterError(f"{key}: the operator {operator!r} takes a list, got {value!r}")
-    if operator == "==":
-        return at == value
-    if operator == "!=":
-        return at != value
+    if operator in ("==", "!="):
+        equal = Compare((key,), "=", value)
+        return equal if operator == "==" else ~equal
     if operator in (">", "<", ">=", "<="):
-        return Compare((key,), operator, value)  # type: ignore[arg-type]  # one of them
+        return Compare((key,), cast("Order", operator), value)
     if operator == "in":
         return at.isin(value)
     if operator == "nin":
