@@ -605,6 +605,11 @@ class Retriever:
         """
         return self._view.legs[0].encoder
 
+    @property
+    def current_encoders(self) -> dict[str, AnyEncoder]:
+        """By leg, :attr:`current_encoder`; without those that could not be made (``degrade``)."""
+        return {leg.name: leg.encoder for leg in self._view.legs}
+
     # --- details ----------------------------------------------------------------------------
 
     def _make_view(self) -> View:
