@@ -181,7 +181,7 @@ class _Tools:
         end = offset + max_characters
         return DocumentPart(
             index=name, id=document.id, title=document.title, text=document.text[offset:end],
-            metadata=dict(document.metadata), n_characters=len(document.text),
+            metadata=_public(document.metadata), n_characters=len(document.text),
             next_offset=end if end < len(document.text) else None,
         )  # fmt: skip
 
@@ -238,7 +238,7 @@ def _hits(retriever: Retriever, query: str, found: Sequence[Result]) -> list[Hit
         Hit(
             id=result.id, score=result.score, title=result.title,
             snippet=make_snippet(result.text, terms, analyzer, _SNIPPET).text,
-            metadata=dict(result.metadata),
+            metadata=_public(result.metadata),
         )
         for result in found
     ]  # fmt: skip
@@ -248,16 +248,20 @@ def _terms(scores: Sequence[TermScore]) -> list[Term]:
     return [Term(**score._asdict()) for score in scores]
 
 
+def _public(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """Without what integrations of frameworks keep for themselves."""
+    return {key: value for key, value in metadata.items() if not key.startswith("_")}
+
+
 def _about(name: str, retriever: Retriever) -> str:
     """One line of an index: its size, and the metadata of its first documents."""
     examples: dict[str, Any] = {}
     for document in islice(retriever.documents(), _SAMPLE):
-        for key, value in document.metadata.items():
+        for key, value in _public(document.metadata).items():
             if isinstance(value, (str, int, float, bool)):
                 examples.setdefault(key, value)
     fields = ", ".join(
         f"{key} (such as {json.dumps(value, ensure_ascii=False)[:40]})"
         for key, value in islice(examples.items(), 20)
-        if not key.startswith("_")
     )
     return f"- {name}: {len(retriever):,} documents" + (f"; metadata: {fields}" if fields else "")

@@ -30,7 +30,7 @@ REPORTS = [
     Document(
         "n2", "Heat transfer. " * 1000 + "A blunt wing. " + "Heat. " * 2000, "Heat", {"year": 1958}
     ),
-    Document("n3", "Flutter of panels.", "", {"year": 1961, "tags": ["panel"]}),
+    Document("n3", "Flutter of panels.", "", {"year": 1961, "tags": ["panel"], "_own": "x"}),
 ]
 
 
@@ -96,6 +96,8 @@ def test_search(reports: Retriever) -> None:
     some = tell(server, "search", query="wing", filter="year > 1954")
     assert [hit["id"] for hit in some["hits"]] == ["n2"]
     assert tell(server, "search", query="xylophone")["hits"] == []
+    flutter = tell(server, "search", query="flutter")["hits"][0]
+    assert flutter["metadata"] == {"year": 1961, "tags": ["panel"]}
 
 
 def test_fetch_in_parts(reports: Retriever) -> None:
