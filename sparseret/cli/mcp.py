@@ -18,7 +18,7 @@ def mcp_command(
     indexes: Annotated[
         list[str],
         typer.Argument(
-            metavar="DIR...",
+            metavar="DIR",
             help="Folders of indexes; NAME=DIR gives one another name than its folder's.",
             show_default=False,
         ),
