@@ -39,7 +39,19 @@ FLOORS = {room: floor for floor, rooms in enumerate(ROOMS) for room in rooms}
 AT_IMPORT: dict[str, set[str]] = {
     "": {"numpy"},
     "cli": {"typer"},
-    "integrations": {"beir", "haystack", "mteb", "pydantic", "pyterrier", "sentence_transformers"},
+    # A module of this room is imported by those who have its framework.
+    "integrations": {
+        "beir",
+        "haystack",
+        "langchain_core",
+        "llama_index",
+        "mcp",
+        "mcp_types",
+        "mteb",
+        "pydantic",
+        "pyterrier",
+        "sentence_transformers",
+    },
     "serve": {"fastapi", "pydantic", "starlette"},
 }
 """What a room may import from outside the standard library before it is needed ("" for all)."""

@@ -27,8 +27,11 @@ TESTED = {
     "hybrid.py",
     "index_a_folder.py",
     "inference_free.py",
+    "langchain_store.py",
+    "llama_index_store.py",
     "losse.py",
     "mteb_task.py",
+    "mcp_server.py",
     "own_vectors.py",
     "promptreps.py",
     "pyterrier_pipeline.py",
@@ -368,3 +371,35 @@ def test_pyterrier_pipeline() -> None:
 def test_sentence_transformers_evaluator() -> None:
     pytest.importorskip("sentence_transformers", minversion="6", reason="not installed")
     assert run("sentence_transformers_evaluator.py") == "bm25: nDCG@10 0.5204\n"
+
+
+def test_langchain_store() -> None:
+    pytest.importorskip("langchain_core", reason="no LangChain (sparseret[langchain])")
+    lines = run("langchain_store.py").splitlines()
+    assert lines[2:] == [
+        "late:   ['2']",
+        "unlike: ['2', '4']",
+        "What flutters? -> A flat plate flutters at supersonic speed.",
+    ]
+    assert all(set(re.findall(r"'(\d)'", line)) == {"1", "2"} for line in lines[:2])
+
+
+def test_llama_index_store() -> None:
+    pytest.importorskip("llama_index.core", reason="no LlamaIndex (sparseret[llama-index])")
+    *modes, last = run("llama_index_store.py").splitlines()
+    assert [line.split()[0] for line in modes] == ["default", "sparse", "hybrid"]
+    assert all("[('3', " in line for line in modes)
+    assert last == "answered from ['1']"
+
+
+def test_mcp_server() -> None:
+    pytest.importorskip("mcp", reason="no MCP SDK (sparseret[mcp])")
+    assert run("mcp_server.py").splitlines() == [
+        "search(query, k, filter, index)",
+        "fetch(id, offset, max_characters, index)",
+        "explain(query, id, filter, index)",
+        "3 Flutter",
+        "A wing flutters at supersonic speed.",
+        "['wing']",
+        "for example: year > 2015",
+    ]

@@ -17,6 +17,7 @@ from sparseret.cli.eval_codes import eval_codes_command
 from sparseret.cli.index import index_command
 from sparseret.cli.info import info_command
 from sparseret.cli.keys import keys_app
+from sparseret.cli.mcp import mcp_command
 from sparseret.cli.merge import merge_command
 from sparseret.cli.plan_memory import plan_memory_command
 from sparseret.cli.sdr import sdr_app
@@ -44,6 +45,7 @@ app.command("encode")(encode_command)
 app.command("info")(info_command)
 app.command("delete")(delete_command)
 app.command("merge")(merge_command)
+app.command("mcp")(mcp_command)
 app.command("tune")(tune_command)
 app.command("verify")(verify_command)
 app.add_typer(sdr_app, name="sdr")

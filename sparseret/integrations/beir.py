@@ -22,7 +22,7 @@ except ImportError as error:
 __all__ = ["SparseretSearch"]
 
 
-class SparseretSearch(BaseSearch):  # type: ignore[misc]  # beir has no types
+class SparseretSearch(BaseSearch):  # beir has no types
     """Indexes a corpus of BEIR and searches it.
 
     Args:

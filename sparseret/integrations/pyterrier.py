@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["SparseretIndexer", "SparseretTransformer"]
 
 
-class SparseretTransformer(pyterrier.Transformer):  # type: ignore[misc]  # its types are not read
+class SparseretTransformer(pyterrier.Transformer):  # its types are not read
     """Queries to results: columns ``docno``, ``score`` and ``rank`` beside those of the queries.
 
     No two scores of a query are equal: PyTerrier and its measures sort by the score, so one that is
@@ -105,7 +105,7 @@ class SparseretTransformer(pyterrier.Transformer):  # type: ignore[misc]  # its 
         )  # fmt: skip
 
 
-class SparseretIndexer(pyterrier.Indexer):  # type: ignore[misc]  # its types are not read
+class SparseretIndexer(pyterrier.Indexer):  # its types are not read
     """Documents to an index folder.
 
     Args:

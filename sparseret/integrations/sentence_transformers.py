@@ -93,7 +93,7 @@ class IndexInformationRetrievalEvaluator(InformationRetrievalEvaluator):  # type
         """An index has no model card."""
 
 
-class IndexNanoBEIREvaluator(NanoBEIREvaluator):  # type: ignore[misc]
+class IndexNanoBEIREvaluator(NanoBEIREvaluator):
     """A NanoBEIREvaluator that is called with an encoder of :meth:`sparseret.Retriever.create`.
 
     Each collection is indexed by it in turn. Arguments are those of the parent class, which fetches

@@ -232,15 +232,20 @@ class View(NamedTuple):
         elif request.legs is not None and {*request.legs} != {*vectors}:
             raise ConfigurationError("legs names others than those that vectors are given for")
 
+        texts = {name: given for name, given in vectors.items() if isinstance(given, str)}
         rows = {
             leg.name: leg.query_vectors(vectors[leg.name])
             for leg in self.legs
-            if leg.name in vectors
+            if leg.name in vectors and leg.name not in texts
         }
         for of_leg in rows.values():
             if of_leg.shape[0] != 1:
                 raise VectorError(f"expected one query vector, got {of_leg.shape[0]}")
-        return lambda leg: rows[leg.name], request._replace(legs=list(vectors))
+
+        def look_up(leg: LegView) -> Any:
+            return leg.encode_queries([texts[leg.name]]) if leg.name in texts else rows[leg.name]
+
+        return look_up, request._replace(legs=list(vectors))
 
     def _hits(self, ask: Callable[[LegView], Any], n_queries: int, request: Request) -> Hits:
         check_count("k", request.k)
