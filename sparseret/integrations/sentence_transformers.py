@@ -27,7 +27,7 @@ _SCORES = "index"
 """What stands before the names of measures, where a model has the name of its similarity."""
 
 
-class IndexInformationRetrievalEvaluator(InformationRetrievalEvaluator):  # type: ignore[misc]
+class IndexInformationRetrievalEvaluator(InformationRetrievalEvaluator):
     """An InformationRetrievalEvaluator that is called with an encoder, or an index.
 
     Queries, corpus, judgements, measures and what is written are those of the parent class, whose
