@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO, cast
 
 from sparseret.errors import ConfigurationError, IndexExistsError, StorageError
 
-__all__ = ["check_scale", "new_file", "new_folder"]
+__all__ = ["check_scale", "new_file", "new_folder", "new_folder_beside", "packed_writer"]
 
 
 @contextmanager
@@ -78,6 +80,43 @@ def new_file(out: str | Path) -> Iterator[Path]:
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def new_folder_beside(out: str | Path) -> Iterator[Path]:
+    """A folder for scratch files on the disk of ``out``, removed in the end.
+
+    Raises:
+        StorageError: the file system refused.
+    """
+    out = Path(out)
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
+    except OSError as error:
+        raise StorageError(f"{out}: cannot be made ({error.strerror or error})") from error
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def packed_writer(path: Path) -> Iterator[BinaryIO]:
+    """A file to write bytes to, compressed if its name ends in .gz or .zst; equal bytes for equal
+    content.
+    """
+    with path.open("wb") as raw:
+        if path.suffix == ".gz":
+            with gzip.GzipFile("", "wb", fileobj=raw, mtime=0) as packed:
+                yield cast("BinaryIO", packed)
+        elif path.suffix == ".zst":
+            import zstandard
+
+            with zstandard.ZstdCompressor().stream_writer(raw, closefd=False) as stream:
+                yield cast("BinaryIO", stream)
+        else:
+            yield raw
 
 
 def check_scale(scale: float | None) -> None:
