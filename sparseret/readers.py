@@ -15,8 +15,16 @@ from typing import Any, Literal, NamedTuple, NoReturn, Protocol
 from sparseret.documents import Document, Query, id_problem, metadata_problem
 from sparseret.errors import ConfigurationError, DocumentError, DuplicateIdError
 from sparseret.linefile import COMPRESSIONS, STDIN, LineFile, locate, size_on_disk
+from sparseret.parquet_file import PARQUET, parquet_rows
 
-__all__ = ["BadLine", "Record", "corpus_size", "read_documents", "read_queries"]
+__all__ = [
+    "BadLine",
+    "Record",
+    "corpus_size",
+    "document_from_fields",
+    "read_documents",
+    "read_queries",
+]
 
 _FORMATS = {".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl", ".tsv": "tsv"}
 _DOCUMENT_COLUMNS = {2: ("_id", "text"), 3: ("_id", "title", "text")}
@@ -64,7 +72,8 @@ def read_documents(
 
     Args:
         source: a ``.jsonl``, ``.ndjson``, ``.json`` (an object a line) or ``.tsv`` file, also
-            with ``.gz`` or ``.zst`` appended; a BEIR folder, for its ``corpus.jsonl``; "-" for
+            with ``.gz`` or ``.zst`` appended; a ``.parquet`` file, whose columns are the fields
+            and whose rows count as lines; a BEIR folder, for its ``corpus.jsonl``; "-" for
             standard input, uncompressed.
         on_error: at a bad line, "stop" raises and "skip" goes on with the next.
         on_skip: called with every line left out.
@@ -73,7 +82,8 @@ def read_documents(
 
     Raises:
         DocumentError: no such file, an unsupported suffix, a bad line (unless skipped), a header
-            that names a column twice, or compressed data that is damaged or cut short.
+            that names a column twice, or data that is damaged or cut short.
+        MissingExtraError: a Parquet file, and pyarrow is not installed.
         StorageError: the file system refused.
         ConfigurationError: an impossible argument.
     """
@@ -82,10 +92,24 @@ def read_documents(
     if skip_lines < 0:
         raise ConfigurationError(f"skip_lines must be 0 or more, got {skip_lines}")
     path = locate(source, "corpus.jsonl")
+    if format is None and _suffix(path) == PARQUET:
+        return _parquet_records(path, on_error == "skip", on_skip, skip_lines)
     parser: _Parser = _Json()
     if _document_format(path, format) == "tsv":
         parser = _Tsv(_DOCUMENT_COLUMNS)
     return _records(path, parser, on_error == "skip", on_skip, skip_lines)
+
+
+def document_from_fields(fields: dict[str, Any]) -> Document:
+    """The document of one object of JSONL, or one row of a table; takes ``fields`` over.
+
+    Raises:
+        DocumentError: why it is none.
+    """
+    try:
+        return _document(fields)
+    except _RejectedError as reason:
+        raise DocumentError(str(reason)) from reason
 
 
 def corpus_size(source: str | Path) -> int | None:
@@ -163,7 +187,7 @@ def _document_format(path: str, wanted: str | None) -> str:
     if _suffix(path) not in _FORMATS:
         raise DocumentError(
             f"{path}: cannot tell the format by the suffix {_suffix(path)!r}; supported are "
-            f"{', '.join(_FORMATS)}, each also with .gz or .zst, "
+            f"{', '.join(_FORMATS)}, each also with .gz or .zst, and {PARQUET}, "
             "or say --format jsonl or tsv (in Python format=)"
         )
     return _FORMATS[_suffix(path)]
@@ -188,16 +212,32 @@ def _records(
                     raise DocumentError(f"{lines.name}:{lines.number}: {reason}") from reason
                 if passed_over:
                     continue
-                if not skip:
-                    raise DocumentError(
-                        f"{lines.name}:{lines.number}: {reason}; correct the line, or leave out "
-                        "bad lines with --on-error skip (in Python on_error='skip')"
-                    ) from reason
-                if on_skip is not None:
-                    on_skip(BadLine(lines.name, lines.number, str(reason)))
+                _reject(BadLine(lines.name, lines.number, str(reason)), skip, on_skip)
                 continue
             if document is not None and not passed_over:
                 yield Record(document, lines.number, lines.offset)
+
+
+def _parquet_records(
+    path: str, skip: bool, on_skip: Callable[[BadLine], None] | None, skip_lines: int
+) -> Iterator[Record]:
+    size = size_on_disk(path) or 0
+    for number, fields in parquet_rows(path, skip_lines):
+        try:
+            yield Record(_document(fields), number, size)
+        except _RejectedError as reason:
+            _reject(BadLine(path, number, str(reason)), skip, on_skip)
+
+
+def _reject(bad: BadLine, skip: bool, on_skip: Callable[[BadLine], None] | None) -> None:
+    """Raise, or note what is left out."""
+    if not skip:
+        raise DocumentError(
+            f"{bad.path}:{bad.line}: {bad.reason}; correct the line, or leave out "
+            "bad lines with --on-error skip (in Python on_error='skip')"
+        )
+    if on_skip is not None:
+        on_skip(bad)
 
 
 class _RejectedError(Exception):

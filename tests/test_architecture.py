@@ -21,7 +21,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "sparseret"
 
 ROOMS: list[set[str]] = [
     {"published_weights", "errors", "progress", "tokenizing"},
-    {"kernels", "documents", "linefile"},
+    {"kernels", "documents", "linefile", "parquet_file"},
     {"vectors", "protocols", "readers", "analysis"},
     {"registry"},
     {"encoders", "indexers"},
