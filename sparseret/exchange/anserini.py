@@ -12,7 +12,7 @@ up products, so a scale changes scores and no ranking but for the rounding.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,7 +27,14 @@ from sparseret.exchange.new_index import Imported, NewIndex, new_index
 from sparseret.legs import AnyEncoder
 from sparseret.linefile import COMPRESSIONS, STDIN, LineFile
 
-__all__ = ["SCALE", "VectorLine", "export_anserini", "import_anserini", "read_vector_line"]
+__all__ = [
+    "SCALE",
+    "VectorLine",
+    "add_vector_lines",
+    "export_anserini",
+    "import_anserini",
+    "read_vector_line",
+]
 
 SCALE = 100.0
 """By which weights are multiplied unless told otherwise."""
@@ -128,7 +135,7 @@ def import_anserini(
     with new_index(out, encoder, encoder_options) as index:
         for file in files:
             for batch in _batches(file, advance):
-                _add(index, file, batch, scale)
+                add_vector_lines(index, str(file), batch, scale)
                 done += len(batch)
     return Imported(done)
 
@@ -213,7 +220,21 @@ def _batches(
             advance(lines.offset - before)
 
 
-def _add(index: NewIndex, file: Path, batch: list[tuple[int, VectorLine]], scale: float) -> None:
+def add_vector_lines(
+    index: NewIndex, name: str, batch: Sequence[tuple[int, VectorLine]], scale: float
+) -> None:
+    """Add lines to an index, their weights divided by a scale.
+
+    Args:
+        index: in the making.
+        name: of the file, for messages.
+        batch: lines and their numbers.
+        scale: above 0.
+
+    Raises:
+        DocumentError: weights or terms that the encoder does not have, with file and line.
+        DuplicateIdError, StorageError
+    """
     sizes = [len(line.terms) for _, line in batch]
     indptr = np.concatenate(([0], np.cumsum(sizes))).astype(np.int64)
     terms = [term for _, line in batch for term in line.terms]
@@ -230,5 +251,5 @@ def _add(index: NewIndex, file: Path, batch: list[tuple[int, VectorLine]], scale
                 ends = np.array([0, len(found)], np.int64)
                 index.add([line.document], ends, found, np.array(line.values, np.float32))
             except VectorError as of_line:
-                raise DocumentError(f"{file}:{number}: {of_line}") from error
+                raise DocumentError(f"{name}:{number}: {of_line}") from error
         raise

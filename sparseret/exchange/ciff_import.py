@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple, cast
+from typing import Any, BinaryIO, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,16 +27,15 @@ from sparseret.exchange.ciff import CiffRecord, parse_description
 from sparseret.exchange.ciff_messages import ciff_messages, read_message
 from sparseret.exchange.leg import REST_OF_LENGTH, Values
 from sparseret.exchange.making import check_scale, new_folder_beside
-from sparseret.exchange.new_index import Imported, NewIndex, new_index
-from sparseret.exchange.transpose import Scatter
+from sparseret.exchange.new_index import Imported, new_index
+from sparseret.exchange.postings import Lists, Postings, add_postings, default_encoder
 from sparseret.legs import AnyEncoder
 from sparseret.linefile import locate
-from sparseret.protocols import TermWeights
 
 __all__ = ["import_ciff"]
 
-_BATCH = 1000
-_TERMS = 10_000
+_Advance = Callable[[int], None] | None
+
 _LEAST_RECORD = 4  # bytes of a DocRecord: its length, and an id of one character
 
 
@@ -74,48 +73,36 @@ def import_ciff(
     """
     check_scale(scale)
     file = locate(source, "index.ciff")
-    content = _survey(file, advance)
-    record = parse_description(content.description) or CiffRecord(values or "counts")
+    description, postings = _survey(file, advance)
+    record = parse_description(description) or CiffRecord(values or "counts")
     if values is not None and values != record.values:
         raise ConfigurationError(f"{file} holds {record.values}, as it says: not {values}")
     if encoder is None:
-        encoder = record.encoder or {"counts": "bm25", "weights": "terms"}[record.values]
-        if not encoder_options:
-            encoder_options = record.options
-            if record.encoder is None and record.values == "counts":
-                encoder_options = {"language": "porter"}
+        encoder, default_options = default_encoder(record.values)
+        if record.encoder is not None:
+            encoder, default_options = record.encoder, record.options or {}
+        encoder_options = {**default_options, **(encoder_options or {})}
     factor = 1.0 if record.values == "counts" else (scale or record.scale)
+    n = len(postings.documents)
     with new_index(out, encoder, encoder_options) as index, new_folder_beside(out) as scratch:
-        counts = isinstance(index.encoder, TermWeights)
-        if counts and record.values == "weights":
-            raise ConfigurationError(
-                f"{file} holds weights, and {index.encoder.name} makes its own of counts: leave "
-                "--encoder out, or give that which made them"
+        lists = _reading_again(file, n, len(postings.terms), advance)
+        try:
+            shorter = add_postings(
+                index, postings, lists, scratch, values=record.values, scale=factor
             )
-        shorter = _fill(index, file, content, factor, scratch, counts=counts, advance=advance)
+        except VectorError as error:
+            raise DocumentError(f"{file}: {error}") from error
     note = ""
     if shorter:
         note = (
-            f"{shorter} of {len(content.ids)} documents are said to be shorter than the sum of "
-            "their counts: that sum is their length"
+            f"{shorter} of {n} documents are said to be shorter than the sum of their counts: "
+            "that sum is their length"
         )
-    return Imported(len(content.ids), note)
+    return Imported(n, note)
 
 
-class _Content(NamedTuple):
-    """What the first reading found."""
-
-    description: str
-    terms: list[str]
-    sizes: NDArray[np.int64]
-    """Terms of each document."""
-    sums: NDArray[np.int64]
-    """Of the values of each document."""
-    ids: list[str]
-    lengths: NDArray[np.int64]
-
-
-def _survey(file: str, advance: Callable[[int], None] | None) -> _Content:
+def _survey(file: str, advance: _Advance) -> tuple[str, Postings]:
+    """The description, and what there is; checks all of it."""
     messages = ciff_messages()
     with _opened(file) as stream:
         header, taken = read_message(stream, messages.header, "the header", file)
@@ -141,7 +128,8 @@ def _survey(file: str, advance: Callable[[int], None] | None) -> _Content:
                 f"{file}: more follows after the {n} document records of the header: the file is "
                 "damaged, or not in the Common Index File Format"
             )
-    return _Content(header.description, list(terms), sizes, sums, ids, lengths)
+    documents = [Document(id) for id in ids]
+    return header.description, Postings(file, list(terms), sizes, sums, documents, lengths)
 
 
 def _check_header(file: str, header: Any) -> None:
@@ -210,53 +198,16 @@ def _records(stream: BinaryIO, file: str, n: int) -> tuple[list[str], NDArray[np
     return ids, lengths
 
 
-def _fill(
-    index: NewIndex,
-    file: str,
-    content: _Content,
-    scale: float,
-    scratch: Path,
-    *,
-    counts: bool,
-    advance: Callable[[int], None] | None,
-) -> int:
-    """Add the documents; returns how many have a length below the sum of their counts."""
-    n, n_lists = len(content.ids), len(content.terms)
-    scatter = Scatter(scratch, content.sizes)
+def _reading_again(file: str, n: int, n_lists: int, advance: _Advance) -> Lists:
     taken = 0
     with _opened(file) as stream:
         read_message(stream, ciff_messages().header, "the header", file)
-        for number, (_, rows, values, bytes) in enumerate(_lists(stream, file, n_lists, n)):
-            scatter.put_one_each(rows, number, values)
+        for _, rows, values, bytes in _lists(stream, file, n_lists, n):
+            yield rows, values
             taken += bytes
             if advance is not None:
                 advance(taken)
                 taken = 0
-    columns = [np.empty(0, np.int32)]
-    try:
-        for begin in range(0, n_lists, _TERMS):
-            columns.append(index.columns(content.terms[begin : begin + _TERMS]))
-        rest = content.lengths - content.sums if counts else np.zeros(n, np.int64)
-        filler = int(index.columns([REST_OF_LENGTH])[0]) if (rest > 0).any() else -1
-    except VectorError as error:
-        raise DocumentError(f"{file}: {error}") from error
-    column_of = np.concatenate(columns)
-    for begin in range(0, n, _BATCH):
-        ptr = scatter.ptr[begin : begin + _BATCH + 1]
-        inside = slice(int(ptr[0]), int(ptr[-1]))
-        found = column_of[scatter.items[inside]]
-        weights = (scatter.values[inside].astype(np.float64) / scale).astype(np.float32)
-        ptr = ptr - ptr[0]
-        more = rest[begin : begin + _BATCH]
-        longer = np.flatnonzero(more > 0)
-        if len(longer):
-            ends = ptr[longer + 1]
-            found = np.insert(found, ends, filler)
-            weights = np.insert(weights, ends, more[longer].astype(np.float32))
-            ptr = ptr + np.concatenate(([0], np.cumsum(more > 0)))
-        documents = [Document(id) for id in content.ids[begin : begin + _BATCH]]
-        index.add(documents, ptr.astype(np.int64), found.astype(np.int32), weights)
-    return int((rest < 0).sum())
 
 
 @contextmanager
