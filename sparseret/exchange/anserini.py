@@ -94,8 +94,7 @@ def export_anserini(
                 pairs = zip(columns[inside], weights[inside], strict=True)
                 vector = ", ".join(f"{names[column]}: {weight}" for column, weight in pairs)
                 id, contents = (
-                    json.dumps(text, ensure_ascii=False)
-                    for text in (document.id, document.content)
+                    json.dumps(text, ensure_ascii=False) for text in (document.id, document.content)
                 )
                 file.write(f'{{"id": {id}, "contents": {contents}, "vector": {{{vector}}}}}\n')
             done += len(documents)
@@ -160,7 +159,9 @@ def read_vector_line(text: str | bytes, where: str) -> VectorLine:
         ) from error
     vector = fields.get("vector") if isinstance(fields, dict) else None
     if not isinstance(vector, dict):
-        raise DocumentError(f'{where}: no object "vector" of weights by term, such as {{"wing": 2}}')
+        raise DocumentError(
+            f'{where}: no object "vector" of weights by term, such as {{"wing": 2}}'
+        )
     id = next((fields[name] for name in _IDS if name in fields), None)
     id = str(id) if isinstance(id, int) and not isinstance(id, bool) else id
     if problem := id_problem(id):
@@ -246,10 +247,17 @@ def add_vector_lines(
     except VectorError as error:
         # One line after another, to say which; what was added so far goes with the whole index.
         for number, line in batch:
-            try:
-                found = index.columns(line.terms)
-                ends = np.array([0, len(found)], np.int64)
-                index.add([line.document], ends, found, np.array(line.values, np.float32))
-            except VectorError as of_line:
-                raise DocumentError(f"{name}:{number}: {of_line}") from error
+            if problem := _problem(index, line):
+                raise DocumentError(f"{name}:{number}: {problem}") from error
         raise
+
+
+def _problem(index: NewIndex, line: VectorLine) -> str | None:
+    """Why a line cannot be added; else it is."""
+    try:
+        found = index.columns(line.terms)
+        ends = np.array([0, len(found)], np.int64)
+        index.add([line.document], ends, found, np.array(line.values, np.float32))
+    except VectorError as error:
+        return str(error)
+    return None

@@ -110,7 +110,7 @@ def _survey(file: str, advance: _Advance) -> tuple[str, Postings]:
         _check_header(file, header)
         terms: dict[str, int] = {}
         sizes, sums = np.zeros(n, np.int64), np.zeros(n, np.int64)
-        for number, (term, rows, values, bytes) in enumerate(_lists(stream, file, n_lists, n)):
+        for number, (term, rows, values, size) in enumerate(_lists(stream, file, n_lists, n)):
             if terms.setdefault(term, number) != number:
                 raise DocumentError(
                     f"{file}: postings lists {terms[term] + 1} and {number + 1} are both of the "
@@ -118,7 +118,7 @@ def _survey(file: str, advance: _Advance) -> tuple[str, Postings]:
                 )
             sizes[rows] += 1
             sums[rows] += values
-            taken += bytes
+            taken += size
             if advance is not None:
                 advance(taken)
                 taken = 0
@@ -202,9 +202,9 @@ def _reading_again(file: str, n: int, n_lists: int, advance: _Advance) -> Lists:
     taken = 0
     with _opened(file) as stream:
         read_message(stream, ciff_messages().header, "the header", file)
-        for _, rows, values, bytes in _lists(stream, file, n_lists, n):
+        for _, rows, values, size in _lists(stream, file, n_lists, n):
             yield rows, values
-            taken += bytes
+            taken += size
             if advance is not None:
                 advance(taken)
                 taken = 0

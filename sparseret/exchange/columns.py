@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 from sparseret.documents import Document
-from sparseret.parquet_file import JSON_COLUMN, VECTOR_COLUMNS
+from sparseret.errors import DocumentError
+from sparseret.parquet_file import JSON_COLUMN, VECTOR_COLUMNS, plain_fields
+from sparseret.readers import document_from_fields
 
-__all__ = ["RESERVED", "ColumnTypes", "column_types", "split_metadata"]
+__all__ = ["RESERVED", "ColumnTypes", "column_types", "document_of_row", "split_metadata"]
 
 RESERVED = frozenset(
     {"id", "_id", "docid", "title", "text", "contents", JSON_COLUMN, *VECTOR_COLUMNS}
@@ -42,6 +45,21 @@ def split_metadata(document: Document, types: ColumnTypes) -> tuple[dict[str, An
     own = {name: value for name, value in document.metadata.items() if name in types}
     rest = {name: value for name, value in document.metadata.items() if name not in types}
     return own, json.dumps(rest, ensure_ascii=False) if rest else None
+
+
+def document_of_row(row: dict[str, Any], path: str | Path, number: int) -> Document:
+    """The document of a row of a table, texts being optional.
+
+    Raises:
+        DocumentError: it is none; says file and row, from 1.
+    """
+    fields = plain_fields(row)
+    if not {"text", "contents", "title"} & fields.keys():
+        fields["text"] = ""
+    try:
+        return document_from_fields(fields)
+    except DocumentError as error:
+        raise DocumentError(f"{path}: row {number}: {error}") from error
 
 
 def _kind(value: object) -> str:

@@ -20,16 +20,21 @@ from pathlib import Path
 from typing import Any
 
 from sparseret.documents import Document
-from sparseret.errors import DatasetError, DocumentError
+from sparseret.errors import DatasetError
 from sparseret.eval.datasets import Dataset, load_dataset
 from sparseret.eval.files import write_text
-from sparseret.exchange.columns import ColumnTypes, column_types, split_metadata
+from sparseret.exchange.columns import (
+    ColumnTypes,
+    column_types,
+    document_of_row,
+    split_metadata,
+)
 from sparseret.exchange.making import new_folder
 from sparseret.exchange.new_index import Imported
 from sparseret.legs import AnyEncoder
 from sparseret.linefile import COMPRESSIONS
 from sparseret.parquet_file import JSON_COLUMN, PARQUET, arrow_errors, plain_fields
-from sparseret.readers import document_from_fields, read_documents
+from sparseret.readers import read_documents
 from sparseret.retriever import Retriever
 
 __all__ = ["export_hf_datasets", "import_hf_datasets", "is_saved_dataset"]
@@ -107,11 +112,13 @@ def import_hf_datasets(
         DuplicateIdError, ConfigurationError, IndexExistsError, StorageError
     """
     documents = _documents(Path(source), advance)
-    with new_folder(out) as folder:
-        with Retriever.create(folder, encoder, encoder_options=encoder_options) as retriever:
-            n = retriever.add(documents)
-            retriever.commit()
-            retriever.merge()
+    with (
+        new_folder(out) as folder,
+        Retriever.create(folder, encoder, encoder_options=encoder_options) as retriever,
+    ):
+        n = retriever.add(documents)
+        retriever.commit()
+        retriever.merge()
     return Imported(n)
 
 
@@ -155,10 +162,10 @@ def _card(name: str, n: int, judged: Dataset | None) -> str:
         configs.append(("qrels", judged.split, f"qrels/{judged.split}.jsonl"))
     lines = ["---", "configs:"]
     for config, split, path in configs:
-        lines += [f"- config_name: {config}", "  data_files:", f"  - split: {split}",
-                  f"    path: {path}"]  # fmt: skip
-    lines += ["---", "", f"# {name}", "", f"{n} documents" + (
-        f", {len(judged.queries)} queries with judgements" if judged else "") + ".", ""]  # fmt: skip
+        lines += [f"- config_name: {config}", "  data_files:"]
+        lines += [f"  - split: {split}", f"    path: {path}"]
+    asked = f", {len(judged.queries)} queries with judgements" if judged else ""
+    lines += ["---", "", f"# {name}", "", f"{n} documents{asked}.", ""]
     return "\n".join(lines)
 
 
@@ -172,13 +179,8 @@ def _documents(source: Path, advance: Callable[[int], None] | None) -> Iterator[
                     advance(1)
         return
     for file in files:
-        number = 0
-        for row in _arrow_rows(file):
-            number += 1
-            try:
-                yield document_from_fields(plain_fields(row))
-            except DocumentError as error:
-                raise DocumentError(f"{file}: row {number}: {error}") from error
+        for number, row in enumerate(_arrow_rows(file), 1):
+            yield document_of_row(row, file, number)
             if advance is not None:
                 advance(1)
 

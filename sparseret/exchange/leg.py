@@ -219,8 +219,9 @@ class LegReader:
             weights = leg.weighting.weigh(
                 weights, data.lengths_of(stored), leg.snapshot.mean_length
             )
-            if isinstance(self.encoder, TermWeights):
-                weights = weights * self.encoder.term_weights(columns)
+            encoder: object = self.encoder
+            if isinstance(encoder, TermWeights):
+                weights = weights * encoder.term_weights(columns)
         sizes = np.array([end.stop - end.start for end in ends], np.int64)
         if not live.all():
             kept = np.repeat(live, sizes)

@@ -23,6 +23,7 @@ from sparseret.errors import (
     SparseretError,
     VectorError,
 )
+from sparseret.exchange.columns import document_of_row
 from sparseret.exchange.making import new_folder
 from sparseret.exchange.new_index import Imported, new_index
 from sparseret.exchange.parquet import RECORD_KEY
@@ -37,10 +38,9 @@ from sparseret.parquet_file import (
     arrow_errors,
     open_parquet,
     parquet_batches,
-    plain_fields,
 )
 from sparseret.protocols import CollectionEncoder, DenseEncoder
-from sparseret.readers import document_from_fields, read_documents
+from sparseret.readers import read_documents
 from sparseret.registry import load_any_encoder
 from sparseret.retriever import Retriever
 
@@ -209,23 +209,12 @@ def _rows(files: list[Path], layout: _Layout, advance: _Advance) -> Iterator[tup
         for batch in parquet_batches(file):
             where = f"{file}: rows {first} to {first + batch.num_rows - 1}"
             plain = [name for name in batch.schema.names if name not in VECTOR_COLUMNS]
-            documents = []
-            for number, row in enumerate(batch.select(plain).to_pylist(), first):
-                try:
-                    documents.append(document_from_fields(_with_text(plain_fields(row))))
-                except DocumentError as error:
-                    raise DocumentError(f"{file}: row {number}: {error}") from error
+            rows = batch.select(plain).to_pylist()
+            documents = [document_of_row(row, file, n) for n, row in enumerate(rows, first)]
             yield where, _taken(where, batch, documents, layout)
             first += batch.num_rows
             if advance is not None:
                 advance(batch.num_rows)
-
-
-def _with_text(fields: dict[str, Any]) -> dict[str, Any]:
-    """Vectors need no text."""
-    if not {"text", "contents", "title"} & fields.keys():
-        fields["text"] = ""
-    return fields
 
 
 def _taken(where: str, batch: Any, documents: list[Document], layout: _Layout) -> _Rows:
@@ -286,8 +275,8 @@ def _vector_index(
         if encoder is not None:
             index = Retriever.create(path, encoder).index
         elif "vector" in layout.columns:
-            metric = "ip" if layout.record.get("metric") == "ip" else "cosine"
-            dense = DenseSettings(metric=metric)
+            by_product = layout.record.get("metric") == "ip"
+            dense = DenseSettings(metric="ip" if by_product else "cosine")
             index = DenseIndex.create(path, layout.dim or 1, dense=dense, space=space)
         else:
             signed = bool(layout.record.get("signed", True))
@@ -323,9 +312,7 @@ def _import_terms(
                 index.columns(ordered[begin : begin + 10_000])
         for where, batch in rows:
             with _named(where):
-                index.add(
-                    batch.documents, batch.indptr, index.columns(batch.terms), batch.values
-                )
+                index.add(batch.documents, batch.indptr, index.columns(batch.terms), batch.values)
             n += len(batch.documents)
     return Imported(n)
 
@@ -348,17 +335,19 @@ def _import_documents(
     options: Mapping[str, Any] | None,
     advance: _Advance,
 ) -> Imported:
-    with new_folder(out) as path:
-        with Retriever.create(path, encoder, encoder_options=options) as retriever:
-
-            def documents() -> Iterator[Document]:
-                for file in files:
-                    for record in read_documents(file):
-                        yield record.document
-                        if advance is not None:
-                            advance(1)
-
-            n = retriever.add(documents())
-            retriever.commit()
-            retriever.merge()
+    with (
+        new_folder(out) as path,
+        Retriever.create(path, encoder, encoder_options=options) as retriever,
+    ):
+        n = retriever.add(_texts(files, advance))
+        retriever.commit()
+        retriever.merge()
     return Imported(n)
+
+
+def _texts(files: list[Path], advance: _Advance) -> Iterator[Document]:
+    for file in files:
+        for record in read_documents(file):
+            yield record.document
+            if advance is not None:
+                advance(1)

@@ -83,10 +83,9 @@ def add_postings(
     scatter = Scatter(scratch, postings.sizes)
     for number, (rows, numbers) in enumerate(lists):
         scatter.put_one_each(rows, number, numbers)
-    columns = [np.empty(0, np.int32)]
-    for begin in range(0, len(postings.terms), _TERMS):
-        columns.append(index.columns(postings.terms[begin : begin + _TERMS]))
-    column_of = np.concatenate(columns)
+    stretches = range(0, len(postings.terms), _TERMS)
+    columns = [index.columns(postings.terms[begin : begin + _TERMS]) for begin in stretches]
+    column_of = np.concatenate([np.empty(0, np.int32), *columns])
     rest = postings.lengths - postings.sums
     rest *= counts
     filler = int(index.columns([REST_OF_LENGTH])[0]) if (rest > 0).any() else -1

@@ -48,9 +48,7 @@ class Scatter:
         self.values = np.memmap(folder / "values", np.int32, "w+", shape=(nnz,))
         self._next = self.ptr[:-1].copy()
 
-    def put_one_each(
-        self, lists: NDArray[np.int64], item: int, values: NDArray[np.int64]
-    ) -> None:
+    def put_one_each(self, lists: NDArray[np.int64], item: int, values: NDArray[np.int64]) -> None:
         """Put a value of one item into each of several lists, all different."""
         places = self._next[lists]
         self.items[places] = item
