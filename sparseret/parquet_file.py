@@ -19,11 +19,12 @@ __all__ = [
     "parquet_batches",
     "parquet_rows",
     "plain_fields",
+    "vector_columns",
 ]
 
 PARQUET = ".parquet"
 VECTOR_COLUMNS = ("indices", "terms", "values", "vector")
-"""Columns of vectors, which are no metadata."""
+"""Columns of vectors, where they hold lists; then they are no metadata."""
 JSON_COLUMN = "metadata"
 """Column of JSON objects, as text, with the metadata that no column of one type can hold."""
 
@@ -77,6 +78,18 @@ def parquet_batches(
             yield from file.iter_batches(batch_size=batch, columns=columns, use_threads=False)
 
 
+def vector_columns(schema: Any) -> frozenset[str]:
+    """Names of the columns of vectors in a ``pyarrow.Schema``."""
+    from pyarrow import types
+
+    lists = (types.is_list, types.is_large_list, types.is_fixed_size_list)
+    return frozenset(
+        field.name
+        for field in schema
+        if field.name in VECTOR_COLUMNS and any(is_kind(field.type) for is_kind in lists)
+    )
+
+
 def parquet_rows(path: str | Path, skip: int = 0) -> Iterator[tuple[int, dict[str, Any]]]:
     """Number from 1, and fields, of each row but for its vectors; errors as above.
 
@@ -85,8 +98,9 @@ def parquet_rows(path: str | Path, skip: int = 0) -> Iterator[tuple[int, dict[st
         skip: rows to pass over.
     """
     with arrow_errors(path):
-        names = open_parquet(path).schema_arrow.names
-    wanted = [name for name in names if name not in VECTOR_COLUMNS]
+        schema = open_parquet(path).schema_arrow
+        vectors = vector_columns(schema)
+    wanted = [name for name in schema.names if name not in vectors]
     number = 0
     for batch in parquet_batches(path, wanted):
         if number + batch.num_rows <= skip:

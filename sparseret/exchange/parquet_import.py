@@ -34,10 +34,10 @@ from sparseret.indexers.inverted import InvertedIndex
 from sparseret.legs import AnyEncoder
 from sparseret.parquet_file import (
     PARQUET,
-    VECTOR_COLUMNS,
     arrow_errors,
     open_parquet,
     parquet_batches,
+    vector_columns,
 )
 from sparseret.protocols import CollectionEncoder, DenseEncoder
 from sparseret.readers import read_documents
@@ -136,7 +136,7 @@ def _layout(files: list[Path]) -> _Layout:
     found: set[frozenset[str]] = set()
     for file in files:
         schema = open_parquet(file).schema_arrow
-        found.add(frozenset(VECTOR_COLUMNS) & frozenset(schema.names))
+        found.add(vector_columns(schema))
     if len(found) > 1:
         raise DocumentError(f"{files[0].parent}: some files have vectors, and others not the same")
     columns = found.pop()
@@ -208,7 +208,7 @@ def _rows(files: list[Path], layout: _Layout, advance: _Advance) -> Iterator[tup
         first = 1
         for batch in parquet_batches(file):
             where = f"{file}: rows {first} to {first + batch.num_rows - 1}"
-            plain = [name for name in batch.schema.names if name not in VECTOR_COLUMNS]
+            plain = [name for name in batch.schema.names if name not in layout.columns]
             rows = batch.select(plain).to_pylist()
             documents = [document_of_row(row, file, n) for n, row in enumerate(rows, first)]
             yield where, _taken(where, batch, documents, layout)
