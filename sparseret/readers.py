@@ -223,18 +223,12 @@ def _parquet_records(
 ) -> Iterator[Record]:
     size = size_on_disk(path) or 0
     for number, fields in parquet_rows(path, skip_lines):
-        document = _document_or_reason(fields)
-        if isinstance(document, Document):
-            yield Record(document, number, size)
-        else:
-            _reject(BadLine(path, number, str(document)), skip, on_skip)
-
-
-def _document_or_reason(fields: dict[str, Any]) -> Document | _RejectedError:
-    try:
-        return _document(fields)
-    except _RejectedError as reason:
-        return reason
+        try:
+            document = _document(fields)
+        except _RejectedError as reason:
+            _reject(BadLine(path, number, str(reason)), skip, on_skip)
+            continue
+        yield Record(document, number, size)
 
 
 def _reject(bad: BadLine, skip: bool, on_skip: Callable[[BadLine], None] | None) -> None:
