@@ -17,14 +17,7 @@ from sparseret.errors import ConfigurationError, DocumentError, DuplicateIdError
 from sparseret.linefile import COMPRESSIONS, STDIN, LineFile, locate, size_on_disk
 from sparseret.parquet_file import PARQUET, parquet_rows
 
-__all__ = [
-    "BadLine",
-    "Record",
-    "corpus_size",
-    "document_from_fields",
-    "read_documents",
-    "read_queries",
-]
+__all__ = ["BadLine", "Record", "corpus_size", "document_of", "read_documents", "read_queries"]
 
 _FORMATS = {".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl", ".tsv": "tsv"}
 _DOCUMENT_COLUMNS = {2: ("_id", "text"), 3: ("_id", "title", "text")}
@@ -100,7 +93,7 @@ def read_documents(
     return _records(path, parser, on_error == "skip", on_skip, skip_lines)
 
 
-def document_from_fields(fields: dict[str, Any]) -> Document:
+def document_of(fields: dict[str, Any]) -> Document:
     """The document of one object of JSONL, or one row of a table; takes ``fields`` over.
 
     Raises:

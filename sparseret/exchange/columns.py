@@ -10,7 +10,7 @@ from typing import Any
 from sparseret.documents import Document
 from sparseret.errors import DocumentError
 from sparseret.parquet_file import JSON_COLUMN, VECTOR_COLUMNS, plain_fields
-from sparseret.readers import document_from_fields
+from sparseret.readers import document_of
 
 __all__ = ["RESERVED", "ColumnTypes", "column_types", "document_of_row", "split_metadata"]
 
@@ -57,7 +57,7 @@ def document_of_row(row: dict[str, Any], path: str | Path, number: int) -> Docum
     if not {"text", "contents", "title"} & fields.keys():
         fields["text"] = ""
     try:
-        return document_from_fields(fields)
+        return document_of(fields)
     except DocumentError as error:
         raise DocumentError(f"{path}: row {number}: {error}") from error
 

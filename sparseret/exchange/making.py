@@ -20,8 +20,8 @@ __all__ = ["check_scale", "new_file", "new_folder", "new_folder_beside", "packed
 def new_folder(out: str | Path) -> Iterator[Path]:
     """A folder to fill, which becomes ``out`` when the block ends without an error.
 
-    Until then it lies beside ``out`` under a name that begins with a dot; whatever ends the block
-    but a loss of power leaves nothing.
+    Until then it lies beside ``out`` under a name that begins with a dot; an exception, or an
+    interruption, leaves nothing.
 
     Raises:
         IndexExistsError: there is something at ``out`` already.
