@@ -158,6 +158,21 @@ def test_other_mistakes_leave_nothing(tmp_path: Path, nothing_left: Check) -> No
         import_anserini(tmp_path / "v.jsonl", tmp_path / "i")
 
 
+def test_an_interruption_leaves_nothing(
+    weights_index: Path, tmp_path: Path, nothing_left: Check
+) -> None:
+    def interrupt(_: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        export_anserini(weights_index, tmp_path / "v.jsonl", advance=interrupt)
+    nothing_left(tmp_path)
+    export_anserini(weights_index, tmp_path / "v.jsonl")
+    with pytest.raises(KeyboardInterrupt):
+        import_anserini(tmp_path / "v.jsonl", tmp_path / "i", advance=interrupt)
+    nothing_left(tmp_path, "v.jsonl")
+
+
 def test_folders_of_files_and_empty_vectors(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "b.jsonl").write_text('{"docid": "2", "content": "x", "vector": {"a": 2}}')
