@@ -8,16 +8,24 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, NoReturn, Protocol
+from typing import Literal, NamedTuple, NoReturn, Protocol
 
-from sparseret.documents import Document, Query, id_problem, metadata_problem
+from sparseret.document_fields import RejectedError, document_of
+from sparseret.documents import Document, Query
 from sparseret.errors import ConfigurationError, DocumentError, DuplicateIdError
 from sparseret.linefile import COMPRESSIONS, STDIN, LineFile, locate, size_on_disk
 from sparseret.parquet_file import PARQUET, parquet_rows
 
-__all__ = ["BadLine", "Record", "corpus_size", "document_of", "read_documents", "read_queries"]
+__all__ = [
+    "BadLine",
+    "Record",
+    "corpus_size",
+    "parse_documents",
+    "read_documents",
+    "read_queries",
+]
 
 _FORMATS = {".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl", ".tsv": "tsv"}
 _DOCUMENT_COLUMNS = {2: ("_id", "text"), 3: ("_id", "title", "text")}
@@ -93,16 +101,24 @@ def read_documents(
     return _records(path, parser, on_error == "skip", on_skip, skip_lines)
 
 
-def document_of(fields: dict[str, Any]) -> Document:
-    """The document of one object of JSONL, or one row of a table; takes ``fields`` over.
+def parse_documents(lines: Iterable[bytes], name: str) -> Iterator[Document]:
+    """Documents of lines in memory, JSONL as :func:`read_documents` takes it.
+
+    Args:
+        lines: UTF-8, with or without their ends.
+        name: of where they come from, for messages.
 
     Raises:
-        DocumentError: why it is none.
+        DocumentError: a bad line; the message has its number.
     """
-    try:
-        return _document(fields)
-    except _RejectedError as reason:
-        raise DocumentError(str(reason)) from reason
+    parser = _Json()
+    for number, raw in enumerate(lines, 1):
+        try:
+            document = _parse(parser, raw, number)
+        except RejectedError as reason:
+            raise DocumentError(f"{name}:{number}: {reason}") from reason
+        if document is not None:
+            yield document
 
 
 def corpus_size(source: str | Path) -> int | None:
@@ -139,7 +155,7 @@ def read_queries(source: str | Path) -> list[Query]:
         for raw in lines:
             try:
                 query = _query(parser, _decode(raw, lines.number), lines.number)
-            except _RejectedError as reason:
+            except RejectedError as reason:
                 raise DocumentError(f"{lines.name}:{lines.number}: {reason}") from reason
             if query is None:
                 continue
@@ -200,7 +216,7 @@ def _records(
                 continue
             try:
                 document = _parse(parser, raw, lines.number)
-            except _RejectedError as reason:
+            except RejectedError as reason:
                 if isinstance(reason, _BadHeaderError):
                     raise DocumentError(f"{lines.name}:{lines.number}: {reason}") from reason
                 if passed_over:
@@ -217,8 +233,8 @@ def _parquet_records(
     size = size_on_disk(path) or 0
     for number, fields in parquet_rows(path, skip_lines):
         try:
-            document = _document(fields)
-        except _RejectedError as reason:
+            document = document_of(fields)
+        except RejectedError as reason:
             _reject(BadLine(path, number, str(reason)), skip, on_skip)
             continue
         yield Record(document, number, size)
@@ -235,11 +251,7 @@ def _reject(bad: BadLine, skip: bool, on_skip: Callable[[BadLine], None] | None)
         on_skip(bad)
 
 
-class _RejectedError(Exception):
-    """Why a line is bad."""
-
-
-class _BadHeaderError(_RejectedError):
+class _BadHeaderError(RejectedError):
     """Why a line that names the columns is bad, and with it the file."""
 
 
@@ -261,7 +273,7 @@ def _decode(raw: bytes, number: int) -> str:
     try:
         line = raw.decode().rstrip("\r\n")
     except UnicodeDecodeError as error:
-        raise _RejectedError(
+        raise RejectedError(
             f"not UTF-8: byte 0x{raw[error.start]:02x} at position {error.start + 1} of the line"
         ) from error
     if number == 1:
@@ -296,17 +308,17 @@ class _Tsv:
                 return None
             if len(values) not in self._by_count:
                 layouts = " or ".join("<TAB>".join(names) for names in self._by_count.values())
-                raise _RejectedError(
+                raise RejectedError(
                     f"{len(values)} column(s), expected {layouts}, or a header with _id and text"
                 )
             self._columns = self._by_count[len(values)]
             self.settled = True
         if len(values) != len(self._columns):
-            raise _RejectedError(
+            raise RejectedError(
                 f"{len(values)} column(s), expected {len(self._columns)}: "
                 f"{'<TAB>'.join(self._columns)}"
             )
-        return _document(dict(zip(self._columns, values, strict=True)))
+        return document_of(dict(zip(self._columns, values, strict=True)))
 
 
 class _Json:
@@ -316,16 +328,16 @@ class _Json:
         try:
             fields = _DECODER.decode(line)
         except RecursionError as error:
-            raise _RejectedError(f"nested more than {_MAX_DEPTH} levels deep") from error
+            raise RejectedError(f"nested more than {_MAX_DEPTH} levels deep") from error
         except json.JSONDecodeError as error:
-            raise _RejectedError(f"not JSON: {error.msg}, column {error.colno}") from error
+            raise RejectedError(f"not JSON: {error.msg}, column {error.colno}") from error
         except ValueError as error:  # Python limits the digits of an integer
-            raise _RejectedError(f"not usable as JSON: {error}") from error
+            raise RejectedError(f"not usable as JSON: {error}") from error
         if not isinstance(fields, dict):
-            raise _RejectedError(
+            raise RejectedError(
                 f"the line starts {line[:20].strip()!r}, expected a JSON object, {{...}}"
             )
-        document = _document(fields)
+        document = document_of(fields)
         # Decoding UTF-8 refuses surrogates, so they can only have come in through escapes.
         if "\\u" in line and _SURROGATE_ESCAPE.search(line):
             _check_surrogates(document)
@@ -337,7 +349,7 @@ _INT64 = range(-(2**63), 2**63)
 
 
 def _refuse_constant(name: str) -> NoReturn:
-    raise _RejectedError(f"{name} is not a JSON value")
+    raise RejectedError(f"{name} is not a JSON value")
 
 
 _DECODER = json.JSONDecoder(parse_constant=_refuse_constant)
@@ -349,48 +361,6 @@ def _check_surrogates(document: Document) -> None:
         json.dumps(whole, ensure_ascii=False).encode()
     except UnicodeEncodeError as error:
         surrogate = ord(error.object[error.start])
-        raise _RejectedError(
+        raise RejectedError(
             f"\\u{surrogate:04x} is half a surrogate pair, which is no character"
         ) from error
-
-
-def _document(fields: dict[str, Any]) -> Document:
-    """The document of a line; takes ``fields`` over as its metadata."""
-    id_field = "_id" if "_id" in fields else "id"
-    document_id = _id(fields.pop(id_field, None), id_field)
-    if "text" in fields:
-        text = _string(fields.pop("text"), "text")
-    elif "contents" in fields:
-        text = _string(fields.pop("contents"), "contents")
-    elif "title" in fields:
-        text = ""
-    else:
-        raise _RejectedError(
-            f"no field text (or contents, or title); the line has {', '.join(fields) or 'no other'}"
-        )
-    title = _string(fields.pop("title", None), "title")
-    if isinstance(fields.get("metadata"), dict):
-        fields = fields.pop("metadata") | fields
-    if fields and (problem := metadata_problem(fields)):
-        raise _RejectedError(problem)
-    return Document(document_id, text, title, fields)
-
-
-def _string(value: object, name: str) -> str:
-    if isinstance(value, str):
-        return value
-    if value is None:
-        return ""
-    raise _RejectedError(f"{name} is {type(value).__name__}, expected a string")
-
-
-def _id(value: object, name: str) -> str:
-    if value is None or value == "":
-        raise _RejectedError("no id: _id (or id) is missing, null or empty")
-    if isinstance(value, int) and not isinstance(value, bool):
-        return str(value)
-    if not isinstance(value, str):
-        raise _RejectedError(f"{name} is {type(value).__name__}, expected a string or an integer")
-    if problem := id_problem(value):
-        raise _RejectedError(problem)
-    return value

@@ -29,6 +29,9 @@ from sparseret.reranking.stage import RerankStage
 from sparseret.views.view import Request, View
 
 if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+    from scipy.sparse import csr_array
+
     from sparseret.indexers.calibration import Calibration
     from sparseret.indexers.dense_calibration import DenseCalibration
     from sparseret.indexers.filters import Filter
@@ -257,6 +260,37 @@ class Retriever:
         hits = view.search(queries, request)
         return _results(view, stage.apply(view, queries, hits, k, degrade=degrade))
 
+    def search_vectors(
+        self,
+        vectors: csr_array | ArrayLike | Mapping[str, csr_array | ArrayLike],
+        k: int = 10,
+        *,
+        filter: Filter | str | None = None,
+        exact: bool | None = None,
+        recall: float | None = None,
+        legs: Sequence[str] | None = None,
+        fusion: Fusion | None = None,
+        depth: int = 100,
+        degrade: bool = False,
+    ) -> list[Result]:
+        """:meth:`search` by a vector that was made elsewhere, in place of a text.
+
+        Args:
+            vectors: one query vector, sparse of shape (1, dim) or dense of shape (dim,), for an
+                index of one leg or the one named in ``legs``; or a vector of each leg that is to
+                take part, by its name.
+
+        All other arguments are those of :meth:`search`.
+
+        Raises:
+            VectorError: another width, values that are not finite, or negative ones where the
+                encoder of the leg makes none.
+            LegError, ConfigurationError, FilterError, CorruptIndexError
+        """
+        request = Request(k, filter, exact, recall, legs, fusion, depth, degrade, threads=1)
+        view = self._view
+        return _results(view, view.search_vectors(vectors, request))[0]
+
     def retrieve(
         self,
         queries: Sequence[str],
@@ -330,6 +364,28 @@ class Retriever:
         )
         feedback = Feedback(like, unlike, alpha, beta, gamma)
         return self._view.explain(query, id, feedback, request)
+
+    def explain_vectors(
+        self,
+        vectors: csr_array | ArrayLike | Mapping[str, csr_array | ArrayLike],
+        id: str,
+        *,
+        filter: Filter | str | None = None,
+        legs: Sequence[str] | None = None,
+        fusion: Fusion | None = None,
+        depth: int = 100,
+        degrade: bool = False,
+    ) -> Explanation:
+        """:meth:`explain` for a search by vectors; arguments are those of :meth:`search_vectors`.
+
+        Raises:
+            DocumentError: no document has the id.
+            VectorError, ConfigurationError, LegError
+        """
+        request = Request(
+            1, filter, legs=legs, fusion=fusion, depth=depth, degrade=degrade, threads=1
+        )
+        return self._view.explain_vectors(vectors, id, request)
 
     # --- documents --------------------------------------------------------------------------
 
@@ -537,6 +593,11 @@ class Retriever:
         the last commit seen, where it depends on them.
         """
         return self._view.legs[0].encoder
+
+    @property
+    def current_encoders(self) -> dict[str, AnyEncoder]:
+        """By leg, :attr:`current_encoder`; without those that could not be made (``degrade``)."""
+        return {leg.name: leg.encoder for leg in self._view.legs}
 
     # --- details ----------------------------------------------------------------------------
 

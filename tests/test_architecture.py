@@ -22,8 +22,8 @@ PACKAGE = Path(__file__).resolve().parents[1] / "sparseret"
 ROOMS: list[set[str]] = [
     {"published_weights", "errors", "progress", "tokenizing"},
     {"kernels", "documents", "linefile", "parquet_file"},
-    {"vectors", "protocols", "readers", "analysis"},
-    {"registry"},
+    {"vectors", "protocols", "document_fields", "analysis"},
+    {"registry", "readers"},
     {"encoders", "indexers"},
     {"explanation", "feedback", "snippets"},
     {"views"},

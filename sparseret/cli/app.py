@@ -16,10 +16,13 @@ from sparseret.cli.eval_codes import eval_codes_command
 from sparseret.cli.exchange import export_command, import_command
 from sparseret.cli.index import index_command
 from sparseret.cli.info import info_command
+from sparseret.cli.keys import keys_app
 from sparseret.cli.merge import merge_command
 from sparseret.cli.plan_memory import plan_memory_command
 from sparseret.cli.sdr import sdr_app
 from sparseret.cli.search import search_command
+from sparseret.cli.serve import serve_command
+from sparseret.cli.snapshot import snapshot_command
 from sparseret.cli.train import train_app
 from sparseret.cli.tune import tune_command
 from sparseret.cli.vectors import vectors_app
@@ -49,6 +52,9 @@ app.add_typer(train_app, name="train")
 app.add_typer(vectors_app, name="vectors")
 app.command("eval-codes")(eval_codes_command)
 app.command("plan-memory")(plan_memory_command)
+app.command("serve")(serve_command)
+app.command("snapshot")(snapshot_command)
+app.add_typer(keys_app, name="keys")
 
 
 def _version(wanted: bool) -> None:

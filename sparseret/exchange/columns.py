@@ -7,10 +7,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from sparseret.document_fields import document_of
 from sparseret.documents import Document
 from sparseret.errors import DocumentError
 from sparseret.parquet_file import JSON_COLUMN, VECTOR_COLUMNS, plain_fields
-from sparseret.readers import document_of
 
 __all__ = ["RESERVED", "ColumnTypes", "column_types", "document_of_row", "split_metadata"]
 

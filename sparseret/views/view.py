@@ -12,7 +12,13 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from sparseret.errors import ConfigurationError, DocumentError, LegError, SparseretError
+from sparseret.errors import (
+    ConfigurationError,
+    DocumentError,
+    LegError,
+    SparseretError,
+    VectorError,
+)
 from sparseret.explanation import Explanation
 from sparseret.feedback import Feedback
 from sparseret.indexers.filters import Filter
@@ -95,6 +101,15 @@ class View(NamedTuple):
         found = self._hits(ask, 1, request._replace(k=request.k + len(feedback.ids)))
         return _without(found, feedback.ids, request.k)
 
+    def search_vectors(self, vectors: object, request: Request) -> Hits:
+        """:meth:`search` by one vector that somebody else made, or one of each leg by its name.
+
+        Raises:
+            VectorError: a vector that its leg does not take, or several.
+        """
+        ask, request = self._given(vectors, request)
+        return self._hits(ask, 1, request)
+
     def mode(self, request: Request) -> Mode:
         """How a search with a request is made, whatever the query."""
         legs = self._chosen(request)[0]
@@ -113,8 +128,19 @@ class View(NamedTuple):
             DocumentError: no document has the id, or one of the feedback.
             LegError, ConfigurationError
         """
+        return self._explain(self._asking(query, feedback), id, request)
+
+    def explain_vectors(self, vectors: object, id: str, request: Request) -> Explanation:
+        """:meth:`explain` for a search by vectors.
+
+        Raises:
+            VectorError: a vector that its leg does not take, or several.
+        """
+        ask, request = self._given(vectors, request)
+        return self._explain(ask, id, request)
+
+    def _explain(self, ask: Callable[[LegView], Any], id: str, request: Request) -> Explanation:
         number = self.number_of(id)
-        ask = self._asking(query, feedback)
         legs, _ = self._chosen(request)
         if len(legs) == 1:
             only = legs[0].score(ask(legs[0]), number)
@@ -167,6 +193,29 @@ class View(NamedTuple):
         liked = [self.number_of(id) for id in feedback.like]
         unliked = [self.number_of(id) for id in feedback.unlike]
         return lambda leg: leg.query(query, liked, unliked, feedback)
+
+    def _given(self, vectors: object, request: Request) -> tuple[Callable[[LegView], Any], Request]:
+        """What looks up the query vector for a leg, and the request for the legs that have one."""
+        if not isinstance(vectors, Mapping):
+            legs = self.names if request.legs is None else list(request.legs)
+            if len(legs) != 1:
+                raise ConfigurationError(
+                    f"one vector is for one leg: name it in legs=, or give a mapping from names; "
+                    f"the legs are {', '.join(self.names)}"
+                )
+            vectors = {legs[0]: vectors}
+        elif request.legs is not None and {*request.legs} != {*vectors}:
+            raise ConfigurationError("legs names others than those that vectors are given for")
+
+        rows = {
+            leg.name: leg.query_vectors(vectors[leg.name])
+            for leg in self.legs
+            if leg.name in vectors
+        }
+        for of_leg in rows.values():
+            if of_leg.shape[0] != 1:
+                raise VectorError(f"expected one query vector, got {of_leg.shape[0]}")
+        return lambda leg: rows[leg.name], request._replace(legs=list(vectors))
 
     def _hits(self, ask: Callable[[LegView], Any], n_queries: int, request: Request) -> Hits:
         check_count("k", request.k)
