@@ -38,6 +38,7 @@ ENCODERS: Mapping[str, str] = {
     "sdr": "sparseret.encoders.sdr_text:SdrTextEncoder",
     "sparse-codes": "sparseret.encoders.sparse_codes:SparseCodesEncoder",
     "splade": "sparseret.encoders.splade:SpladeEncoder",
+    "terms": "sparseret.encoders.terms:TermsEncoder",
     "uhd": "sparseret.encoders.uhd:UhdEncoder",
     "unicoil": "sparseret.encoders.unicoil:UniCoilEncoder",
 }

@@ -21,9 +21,9 @@ PACKAGE = Path(__file__).resolve().parents[1] / "sparseret"
 
 ROOMS: list[set[str]] = [
     {"published_weights", "errors", "progress", "tokenizing"},
-    {"kernels", "documents", "linefile", "sentences"},
-    {"chunks", "vectors", "protocols", "readers", "analysis"},
-    {"registry"},
+    {"kernels", "documents", "linefile", "parquet_file", "sentences"},
+    {"chunks", "vectors", "protocols", "document_fields", "analysis"},
+    {"registry", "readers"},
     {"encoders", "indexers"},
     {"explanation", "feedback", "snippets"},
     {"views"},

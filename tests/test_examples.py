@@ -18,6 +18,7 @@ TESTED = {
     "concepts.py",
     "deepimpact.py",
     "evaluate.py",
+    "exchange.py",
     "expansion_hashing.py",
     "explain.py",
     "fastrp.py",
@@ -403,3 +404,13 @@ def test_mcp_server() -> None:
         "['wing']",
         "for example: year > 2015",
     ]
+
+
+def test_exchange() -> None:
+    lines = run("exchange.py").splitlines()
+    assert lines[0] == "index: 1400 documents"
+    found = {line.split(":")[0]: line for line in lines[1:]}
+    assert "1400 documents, 225 of 225 queries: same ten best" in found["anserini, floats"]
+    assert "1400 documents" in found["anserini, whole numbers"]
+    for name in ("ciff", "parquet"):
+        assert "needs the extra" in found[name] or "225 of 225 queries: same" in found[name]

@@ -14,6 +14,7 @@ from sparseret.cli.delete import delete_command
 from sparseret.cli.encode import encode_command
 from sparseret.cli.eval import eval_command
 from sparseret.cli.eval_codes import eval_codes_command
+from sparseret.cli.exchange import export_command, import_command
 from sparseret.cli.index import index_command
 from sparseret.cli.info import info_command
 from sparseret.cli.keys import keys_app
@@ -42,6 +43,8 @@ app.command("search")(search_command)
 app.command("ask")(ask_command)
 app.command("eval")(eval_command)
 app.command("encode")(encode_command)
+app.command("export")(export_command)
+app.command("import")(import_command)
 app.command("info")(info_command)
 app.command("delete")(delete_command)
 app.command("merge")(merge_command)
