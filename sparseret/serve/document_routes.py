@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Depends, Path, Query, Request
 from starlette.responses import Response
 
+from sparseret.parents import ParentRetriever
 from sparseret.readers import parse_documents
 from sparseret.retriever import Retriever
 from sparseret.serve import models
@@ -44,12 +45,12 @@ def document_routes(service: Service) -> APIRouter:
         served, settings = service.indexes[index], service.settings
         raw = await read_body(request, settings.max_documents_body, NDJSON)
 
-        def add(retriever: Retriever) -> int:
+        def add(opened: Retriever | ParentRetriever) -> int:
             documents = parse_documents(raw.splitlines(), "line")
-            return retriever.add(documents) if mode == "add" else retriever.update(documents)
+            return opened.add(documents) if mode == "add" else opened.update(documents)
 
         accepted = await service.write(request, served, add)
-        return answer(models.Added(accepted=accepted, documents=len(served.retriever)))
+        return answer(models.Added(accepted=accepted, documents=len(served.opened)))
 
     @router.post(
         "/indexes/{index}/documents/delete",
@@ -62,7 +63,7 @@ def document_routes(service: Service) -> APIRouter:
         served = service.indexes[index]
         wanted = await service.body(request, models.DeleteRequest)
         deleted = await service.write(request, served, lambda r: r.delete(wanted.ids))
-        return answer(models.Deleted(deleted=deleted, documents=len(served.retriever)))
+        return answer(models.Deleted(deleted=deleted, documents=len(served.opened)))
 
     @router.get(
         "/indexes/{index}/documents/{id:path}",
@@ -70,8 +71,8 @@ def document_routes(service: Service) -> APIRouter:
         responses={200: {"model": models.DocumentBody}, **responses(404, 422)},
     )
     async def read_document(request: Request, id: DocumentId, index: str = INDEX) -> Response:
-        retriever = service.indexes[index].retriever
-        document = await service.read(request, lambda _: retriever.document(id))
+        opened = service.indexes[index].opened
+        document = await service.read(request, lambda _: opened.document(id))
         if document is None:
             raise Problem(404, "NotFound", f"no document {id!r} in {index}")
         return answer(
@@ -94,6 +95,6 @@ def document_routes(service: Service) -> APIRouter:
         deleted = await service.write(request, served, lambda r: r.delete([id]))
         if not deleted:
             raise Problem(404, "NotFound", f"no document {id!r} in {index}")
-        return answer(models.Deleted(deleted=deleted, documents=len(served.retriever)))
+        return answer(models.Deleted(deleted=deleted, documents=len(served.opened)))
 
     return router

@@ -12,6 +12,7 @@ from sparseret.errors import ConfigurationError
 from sparseret.indexers.backup import snapshot_files, tar_blocks, tar_size
 from sparseret.indexers.info import index_info
 from sparseret.legs import AnyEncoder
+from sparseret.parents import ParentRetriever
 from sparseret.retriever import Retriever
 from sparseret.serve import models
 from sparseret.serve.bodies import answer, takes
@@ -74,8 +75,8 @@ def index_routes(service: Service) -> APIRouter:
     async def merge_index(request: Request, index: str = INDEX) -> Response:
         served = service.indexes[index]
 
-        def merge(retriever: Retriever) -> models.Merged:
-            return models.Merged(merges=retriever.merge(), documents=len(retriever))
+        def merge(opened: Retriever | ParentRetriever) -> models.Merged:
+            return models.Merged(merges=opened.merge(), documents=len(opened))
 
         return answer(await service.write(request, served, merge))
 
@@ -99,8 +100,8 @@ def _summary(served: ServedIndex) -> models.IndexSummary:
     retriever = served.retriever
     return models.IndexSummary(
         name=served.name,
-        documents=len(retriever),
-        description=retriever.description,
+        documents=len(served.opened),
+        description=served.opened.description,
         legs=retriever.legs,
     )
 
@@ -122,7 +123,7 @@ def _stats(served: ServedIndex) -> models.IndexStats:
     ]
     return models.IndexStats(
         name=served.name,
-        documents=info.documents,
+        documents=len(served.opened),
         tombstones=info.tombstones,
         terms=info.terms,
         mean_length=info.mean_length,

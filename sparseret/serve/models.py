@@ -31,6 +31,7 @@ __all__ = [
     "LegStats",
     "Merged",
     "Mode",
+    "PassageBody",
     "ResultBody",
     "SearchAnswer",
     "SearchRequest",
@@ -109,6 +110,9 @@ class SearchRequest(Request):
     """Characters of the passage of each result that answers best, with its words marked."""
     text: bool = True
     """Whether results carry their texts."""
+    passages: Annotated[int, Field(ge=1, le=100)] | None = None
+    """Of an index of chunks, how many of its best passages each document comes with; 1 if absent.
+    Explanations and snippets are of the best."""
 
 
 class TermBody(BaseModel):
@@ -162,6 +166,17 @@ class DocumentBody(BaseModel):
     metadata: dict[str, Any]
 
 
+class PassageBody(BaseModel):
+    """A part of a document."""
+
+    start: int
+    """Of its first character in the document's text, in Unicode code points."""
+    end: int
+    """Behind its last."""
+    score: float
+    text: str
+
+
 class ResultBody(BaseModel):
     """One document found."""
 
@@ -174,6 +189,8 @@ class ResultBody(BaseModel):
     """Of several legs, what each adds to the score."""
     snippet: SnippetBody | None = None
     explanation: ExplanationBody | None = None
+    passages: list[PassageBody] | None = None
+    """Of an index of chunks, best first."""
 
 
 class Mode(BaseModel):

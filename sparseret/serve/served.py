@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from sparseret.errors import ConfigurationError, IndexExistsError, StorageError
 from sparseret.indexers.catalog import Catalog
 from sparseret.legs import AnyEncoder, encoder_records, recorded_encoders
+from sparseret.parents import ParentRetriever, open_retriever
 from sparseret.retriever import Retriever
 from sparseret.serve.micro_batches import batching
 from sparseret.serve.problems import Problem
@@ -27,13 +28,16 @@ _FILES = ("catalog.sqlite", "catalog.sqlite-wal")
 class ServedIndex:
     """One index of a service."""
 
-    def __init__(self, name: str, retriever: Retriever) -> None:
+    def __init__(self, name: str, opened: Retriever | ParentRetriever) -> None:
         self.name = name
-        self.retriever = retriever
+        self.opened = opened
+        """For whole documents, whatever the index holds."""
+        self.retriever = opened.retriever if isinstance(opened, ParentRetriever) else opened
+        """For what concerns vectors: of documents, or of chunks."""
         self._lock = threading.Lock()
         self._seen = self._stamp()
 
-    def write(self, ticket: Ticket, change: Callable[[Retriever], T]) -> T:
+    def write(self, ticket: Ticket, change: Callable[[Retriever | ParentRetriever], T]) -> T:
         """Make a change and commit it, or leave everything as it was.
 
         Raises:
@@ -42,11 +46,11 @@ class ServedIndex:
         with self._lock:
             ticket.check()
             try:
-                result = change(self.retriever)
+                result = change(self.opened)
                 ticket.check()
-                self.retriever.commit()
+                self.opened.commit()
             except BaseException:
-                self.retriever.rollback()
+                self.opened.rollback()
                 raise
             self._seen = self._stamp()
             return result
@@ -186,7 +190,7 @@ class ServedIndexes:
         for index in self._indexes.values():
             index.close()
 
-    def _open(self, folder: Path) -> Retriever:
+    def _open(self, folder: Path) -> Retriever | ParentRetriever:
         records = encoder_records(folder)
         known = {
             leg: self._encoders[_key(name, options)]
@@ -199,7 +203,7 @@ class ServedIndexes:
             if isinstance(encoder, Exception):  # pragma: no cover - not without degrade
                 raise encoder
             encoders[leg] = known.get(leg) or self.share(encoder)
-        return Retriever.open(folder, encoders)
+        return open_retriever(folder, encoders)
 
 
 def _key(name: str, options: Mapping[str, Any]) -> str:

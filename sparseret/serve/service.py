@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from starlette.requests import Request
 
+from sparseret.parents import ParentRetriever
 from sparseret.protocols import DenseEncoder, Encoder, Reranker
 from sparseret.registry import load_any_encoder
 from sparseret.retriever import Retriever
@@ -65,7 +66,7 @@ class Service:
         self.writes = Work(4, settings.write_queue, settings.write_timeout, "write")
         self.metrics = Metrics(
             lambda: (self.reads.taken, self.writes.taken),
-            lambda: {index.name: len(index.retriever) for index in self.indexes.all()},
+            lambda: {index.name: len(index.opened) for index in self.indexes.all()},
         )
 
     async def read(self, request: Request, task: Callable[[Ticket], T]) -> T:
@@ -77,7 +78,10 @@ class Service:
         return await self.reads.run(request, task)
 
     async def write(
-        self, request: Request, index: ServedIndex, change: Callable[[Retriever], T]
+        self,
+        request: Request,
+        index: ServedIndex,
+        change: Callable[[Retriever | ParentRetriever], T],
     ) -> T:
         """Make a change and commit it; nothing is changed where this raises.
 

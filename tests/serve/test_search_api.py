@@ -9,7 +9,12 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from sparseret import Retriever
+from sparseret import Document, Retriever
+from sparseret.chunks import Chunking
+from sparseret.parents import ParentRetriever
+from sparseret.serve.app import create_app
+from sparseret.serve.service import Service
+from sparseret.serve.settings import Settings
 
 
 def search(client: TestClient, index: str = "words", **wanted: Any) -> Any:
@@ -175,3 +180,36 @@ def test_encode_names_terms(client: TestClient) -> None:
     )
     dense = client.post("/encode", json={"inputs": "a", "index": "mixed", "leg": "letters"})
     assert dense.status_code == 424
+
+
+def test_an_index_of_chunks_gives_documents(tmp_path: Path) -> None:
+    long = " ".join(f"Sentence {i} is about drag." for i in range(40)) + " Panels flutter."
+    with ParentRetriever.create(tmp_path / "books", chunking=Chunking(20, 4)) as books:
+        books.add([Document("a", long, "A", {"year": 1}), Document("b", "A wing.", "B")])
+    service = Service([tmp_path / "books"], Settings())
+    with TestClient(create_app(service), base_url="http://localhost") as client:
+        found = search(client, "books", query="flutter", explain=True, snippet=40, passages=2)
+        (result,) = found["results"]
+        assert (result["id"], result["text"], result["metadata"]) == ("a", long, {"year": 1})
+        best = result["passages"][0]
+        assert long[best["start"] : best["end"]] == best["text"]
+        assert "flutter" in best["text"]
+        assert result["explanation"]["terms"][0]["term"] == "flutter"
+        assert result["explanation"]["score"] == best["score"]
+        assert client.get("/indexes/books").json()["documents"] == 2
+        assert client.get("/indexes/books/documents/a").json()["text"] == long
+        lines = b'{"id": "a", "text": "Jets only."}'
+        kind = {"content-type": "application/x-ndjson"}
+        path = "/indexes/books/documents"
+        assert client.post(path, content=lines, headers=kind).status_code == 409
+        done = client.post(f"{path}?mode=upsert", content=lines, headers=kind)
+        assert done.json() == {"accepted": 1, "documents": 2}
+        assert search(client, "books", query="flutter drag")["results"] == []
+        assert client.delete(f"{path}/a").json() == {"deleted": 1, "documents": 1}
+        refused = client.post("/indexes/books/search", json={"vector": [1.0]})
+        assert refused.status_code == 422
+
+
+def test_passages_are_of_chunks(client: TestClient) -> None:
+    wanted = {"query": "wing", "passages": 2}
+    assert client.post("/indexes/words/search", json=wanted).status_code == 422
