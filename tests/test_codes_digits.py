@@ -35,9 +35,7 @@ def test_k_sparse_features_beat_pixels_in_a_linear_probe(
 
     torch.set_num_threads(1)
     pixels, labels = digits
-    trainer = AutoencoderTrainer(
-        1000, 25, "k-sparse", epochs=4, batch_size=200, learning_rate=1e-3
-    )
+    trainer = AutoencoderTrainer(1000, 25, "k-sparse", epochs=4, batch_size=200, learning_rate=1e-3)
     codec = trainer.fit(pixels[:8000]).codec.with_k(75)
     shares = []
     for features in (pixels, codec.transform(pixels).toarray()):
