@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, NoReturn, Protocol
 
@@ -16,7 +16,8 @@ from sparseret.documents import Document, Query, id_problem, metadata_problem
 from sparseret.errors import ConfigurationError, DocumentError, DuplicateIdError
 from sparseret.linefile import COMPRESSIONS, STDIN, LineFile, locate, size_on_disk
 
-__all__ = ["BadLine", "Record", "corpus_size", "read_documents", "read_queries"]
+__all__ = ["BadLine", "Record", "corpus_size", "parse_documents", "read_documents",
+           "read_queries"]  # fmt: skip
 
 _FORMATS = {".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl", ".tsv": "tsv"}
 _DOCUMENT_COLUMNS = {2: ("_id", "text"), 3: ("_id", "title", "text")}
@@ -86,6 +87,26 @@ def read_documents(
     if _document_format(path, format) == "tsv":
         parser = _Tsv(_DOCUMENT_COLUMNS)
     return _records(path, parser, on_error == "skip", on_skip, skip_lines)
+
+
+def parse_documents(lines: Iterable[bytes], name: str) -> Iterator[Document]:
+    """Documents of lines in memory, JSONL as :func:`read_documents` takes it.
+
+    Args:
+        lines: UTF-8, with or without their ends.
+        name: of where they come from, for messages.
+
+    Raises:
+        DocumentError: a bad line; the message has its number.
+    """
+    parser = _Json()
+    for number, raw in enumerate(lines, 1):
+        try:
+            document = _parse(parser, raw, number)
+        except _RejectedError as reason:
+            raise DocumentError(f"{name}:{number}: {reason}") from reason
+        if document is not None:
+            yield document
 
 
 def corpus_size(source: str | Path) -> int | None:

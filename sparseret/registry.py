@@ -44,6 +44,7 @@ ENCODERS: Mapping[str, str] = {
 """Built-in encoders of sparse vectors: name -> "module:Class"."""
 
 DENSE_ENCODERS: Mapping[str, str] = {
+    "carried": "sparseret.encoders.carried:CarriedEncoder",
     "dense": "sparseret.encoders.dense:DenseTextEncoder",
     "promptreps-dense": "sparseret.encoders.promptreps_dense:PromptRepsDenseEncoder",
     "precomputed": "sparseret.encoders.precomputed:PrecomputedEncoder",

@@ -14,6 +14,7 @@ Run = Callable[..., str]
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 TESTED = {
+    "beir_evaluation.py",
     "causal_lm.py",
     "codes.py",
     "codebooks.py",
@@ -25,17 +26,25 @@ TESTED = {
     "fastrp.py",
     "feedback.py",
     "filter.py",
+    "haystack_pipeline.py",
     "hybrid.py",
     "index_a_folder.py",
     "inference_free.py",
+    "langchain_store.py",
+    "llama_index_store.py",
     "losse.py",
+    "mteb_task.py",
+    "mcp_server.py",
     "own_vectors.py",
     "promptreps.py",
+    "pyterrier_pipeline.py",
+    "rag.py",
     "rag_prompt.py",
     "random_projection.py",
     "rerank.py",
     "sdr_memory.py",
     "sdr_search.py",
+    "sentence_transformers_evaluator.py",
     "splade.py",
     "uhd.py",
     "unicoil.py",
@@ -147,6 +156,20 @@ def test_evaluate(run: Run) -> None:
     assert difference
     assert float(difference[1]) == pytest.approx(other - usual, abs=1e-4)
     assert float(difference[2]) < 0.05
+
+
+def test_rag(run: Run) -> None:
+    output = run("rag.py")
+    facts = re.findall(r"^  \[(\d)\] document (\d+), \d+-\d+: (.*)$", output, re.M)
+    assert [place for place, *_ in facts] == ["1", "2", "3"]
+    assert facts[0][1] == "100"
+    assert "fatigue failures" in facts[0][2]
+    careless, dropped = output.split("\n\nof a careless reader: ")[1].splitlines()
+    assert "fatigue failures" in careless
+    assert "[1]" in careless
+    assert "[2]" not in careless
+    assert "abolished by decree" in dropped
+    assert run("rag.py", "xylophone zucchini").startswith("no answer\n")
 
 
 def test_rag_prompt(run: Run) -> None:
@@ -332,3 +355,66 @@ def test_hybrid(run: Run) -> None:
     assert "words 0.00" in out[4]  # misspelt
     assert "supersonic" in out[4]
     assert out[-1] == "after 1960: ['2', '3']"
+
+
+def test_haystack_pipeline(run: Run) -> None:
+    pytest.importorskip("haystack", reason="haystack-ai is not installed")
+    written, *lines = run("haystack_pipeline.py").splitlines()
+    assert written == "300 documents written"
+    numbers = [int(line.split()[0]) for line in lines if line.startswith(" ")]
+    assert lines[0] == "all"
+    assert len(numbers) == 6
+    assert min(numbers[:3]) <= 100 < min(numbers[3:])
+
+
+def test_beir_evaluation(run: Run) -> None:
+    pytest.importorskip("beir", reason="beir is not installed")
+    assert run("beir_evaluation.py") == "nDCG@10 0.52605, recall@100 0.75601\n"
+
+
+def test_mteb_task(run: Run) -> None:
+    pytest.importorskip("mteb", reason="mteb is not installed")
+    assert run("mteb_task.py") == "sparseret/bm25: nDCG@10 0.52605\n"
+
+
+def test_pyterrier_pipeline(run: Run) -> None:
+    pytest.importorskip("pyterrier", reason="pyterrier is not installed")
+    figures = [line.split()[-1] for line in run("pyterrier_pipeline.py").splitlines()]
+    assert figures[:3] == ["ndcg_cut_10", "0.5260", "0.4969"]
+
+
+def test_sentence_transformers_evaluator(run: Run) -> None:
+    pytest.importorskip("sentence_transformers", minversion="6", reason="not installed")
+    assert run("sentence_transformers_evaluator.py") == "bm25: nDCG@10 0.5204\n"
+
+
+def test_langchain_store(run: Run) -> None:
+    pytest.importorskip("langchain_core", reason="no LangChain (sparseret[langchain])")
+    lines = run("langchain_store.py").splitlines()
+    assert lines[2:] == [
+        "late:   ['2']",
+        "unlike: ['2', '4']",
+        "What flutters? -> A flat plate flutters at supersonic speed.",
+    ]
+    assert all(set(re.findall(r"'(\d)'", line)) == {"1", "2"} for line in lines[:2])
+
+
+def test_llama_index_store(run: Run) -> None:
+    pytest.importorskip("llama_index.core", reason="no LlamaIndex (sparseret[llama-index])")
+    *modes, last = run("llama_index_store.py").splitlines()
+    assert [line.split()[0] for line in modes] == ["default", "sparse", "hybrid"]
+    assert all("[('3', " in line for line in modes)
+    assert last == "answered from ['1']"
+
+
+def test_mcp_server(run: Run) -> None:
+    pytest.importorskip("mcp", reason="no MCP SDK (sparseret[mcp])")
+    assert run("mcp_server.py").splitlines() == [
+        "search(query, k, filter, index)",
+        "fetch(id, offset, max_characters, index)",
+        "explain(query, id, filter, index)",
+        "3 Flutter",
+        "A wing flutters at supersonic speed.",
+        "['wing']",
+        "for example: year > 2015",
+    ]

@@ -9,16 +9,21 @@ from typing import Annotated
 
 import typer
 
+from sparseret.cli.ask import ask_command
 from sparseret.cli.delete import delete_command
 from sparseret.cli.encode import encode_command
 from sparseret.cli.eval import eval_command
 from sparseret.cli.eval_codes import eval_codes_command
 from sparseret.cli.index import index_command
 from sparseret.cli.info import info_command
+from sparseret.cli.keys import keys_app
+from sparseret.cli.mcp import mcp_command
 from sparseret.cli.merge import merge_command
 from sparseret.cli.plan_memory import plan_memory_command
 from sparseret.cli.sdr import sdr_app
 from sparseret.cli.search import search_command
+from sparseret.cli.serve import serve_command
+from sparseret.cli.snapshot import snapshot_command
 from sparseret.cli.train import train_app
 from sparseret.cli.tune import tune_command
 from sparseret.cli.vectors import vectors_app
@@ -34,11 +39,13 @@ app = typer.Typer(
 )
 app.command("index")(index_command)
 app.command("search")(search_command)
+app.command("ask")(ask_command)
 app.command("eval")(eval_command)
 app.command("encode")(encode_command)
 app.command("info")(info_command)
 app.command("delete")(delete_command)
 app.command("merge")(merge_command)
+app.command("mcp")(mcp_command)
 app.command("tune")(tune_command)
 app.command("verify")(verify_command)
 app.add_typer(sdr_app, name="sdr")
@@ -46,6 +53,9 @@ app.add_typer(train_app, name="train")
 app.add_typer(vectors_app, name="vectors")
 app.command("eval-codes")(eval_codes_command)
 app.command("plan-memory")(plan_memory_command)
+app.command("serve")(serve_command)
+app.command("snapshot")(snapshot_command)
+app.add_typer(keys_app, name="keys")
 
 
 def _version(wanted: bool) -> None:

@@ -272,6 +272,19 @@ class Catalog:
         log = self._path.with_name(self._path.name + "-wal")
         return log.stat().st_size if log.exists() else 0
 
+    def copy_to(self, path: Path) -> None:
+        """Write the state that this connection sees to a new database.
+
+        Raises:
+            StorageError: the file system refused.
+        """
+        with self._translated():
+            copy = sqlite3.connect(path, isolation_level=None)
+            try:
+                self._db.backup(copy)
+            finally:
+                copy.close()
+
     def checkpoint(self) -> bool:
         """Copy the write-ahead log into the database; whether all of it could be copied.
 
@@ -521,7 +534,7 @@ class Catalog:
 
     def term(self, column: int) -> str:
         """The term of a column. Raises KeyError where there is none."""
-        rows = self._all("SELECT term FROM terms WHERE column = ?", (column,))
+        rows = self._all("SELECT term FROM terms WHERE column = ?", (int(column),))
         if not rows:
             raise KeyError(column)
         return str(rows[0][0])

@@ -49,6 +49,18 @@ class DenseView(NamedTuple):
             )
         return vectors
 
+    def query_vectors(self, given: object) -> NDArray[np.float32]:
+        """Query vectors that somebody else made, finite, shape (n, dim) or (dim,) for one.
+
+        Raises:
+            VectorError: another width, or values that are not finite.
+        """
+        try:
+            rows = np.atleast_2d(np.asarray(given))
+        except ValueError as error:  # nested lists of unequal lengths
+            raise VectorError(f"expected dense vectors of shape (n, dim): {error}") from error
+        return as_rows(rows, self.snapshot.dim, "query vectors")
+
     def query(
         self, text: str | None, liked: Sequence[int], unliked: Sequence[int], feedback: Feedback
     ) -> NDArray[np.float32]:

@@ -53,6 +53,20 @@ class SparseView(NamedTuple):
             )
         return vectors
 
+    def query_vectors(self, given: object) -> csr_array:
+        """Query vectors that somebody else made, canonical, shape (n, dim).
+
+        Raises:
+            VectorError: another width, or what this vector space does not hold.
+        """
+        encoder = self.encoder
+        vectors = vector_checks.check(given, dim=encoder.dim, signed=encoder.signed)
+        if encoder.dim is None and vectors.nnz:
+            terms, last = self.snapshot.catalog.count_terms(), int(vectors.indices.max())
+            if last >= terms:
+                raise VectorError(f"column {last} is none of the {terms} terms of the index")
+        return vectors
+
     def query(
         self, text: str | None, liked: Sequence[int], unliked: Sequence[int], feedback: Feedback
     ) -> csr_array:

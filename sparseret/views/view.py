@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import lru_cache
@@ -12,7 +12,14 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from sparseret.errors import ConfigurationError, DocumentError, LegError, SparseretError
+from sparseret.documents import Document
+from sparseret.errors import (
+    ConfigurationError,
+    DocumentError,
+    LegError,
+    SparseretError,
+    VectorError,
+)
 from sparseret.explanation import Explanation
 from sparseret.feedback import Feedback
 from sparseret.indexers.filters import Filter
@@ -33,6 +40,9 @@ from sparseret.views.sparse import SparseView, check_queries
 __all__ = ["FAILURES", "LegView", "Request", "View"]
 
 LegView: TypeAlias = SparseView | DenseView
+
+_BATCH = 1000
+"""Documents read from the catalog at a time."""
 
 FAILURES = (SparseretError, ArithmeticError, LookupError, OSError, RuntimeError, ValueError)
 """What an encoder or a package behind it may raise; others are mistakes in a program."""
@@ -95,6 +105,15 @@ class View(NamedTuple):
         found = self._hits(ask, 1, request._replace(k=request.k + len(feedback.ids)))
         return _without(found, feedback.ids, request.k)
 
+    def search_vectors(self, vectors: object, request: Request) -> Hits:
+        """:meth:`search` by one vector that somebody else made, or one of each leg by its name.
+
+        Raises:
+            VectorError: a vector that its leg does not take, or several.
+        """
+        ask, request = self._given(vectors, request)
+        return self._hits(ask, 1, request)
+
     def mode(self, request: Request) -> Mode:
         """How a search with a request is made, whatever the query."""
         legs = self._chosen(request)[0]
@@ -113,8 +132,19 @@ class View(NamedTuple):
             DocumentError: no document has the id, or one of the feedback.
             LegError, ConfigurationError
         """
+        return self._explain(self._asking(query, feedback), id, request)
+
+    def explain_vectors(self, vectors: object, id: str, request: Request) -> Explanation:
+        """:meth:`explain` for a search by vectors.
+
+        Raises:
+            VectorError: a vector that its leg does not take, or several.
+        """
+        ask, request = self._given(vectors, request)
+        return self._explain(ask, id, request)
+
+    def _explain(self, ask: Callable[[LegView], Any], id: str, request: Request) -> Explanation:
         number = self.number_of(id)
-        ask = self._asking(query, feedback)
         legs, _ = self._chosen(request)
         if len(legs) == 1:
             only = legs[0].score(ask(legs[0]), number)
@@ -138,6 +168,27 @@ class View(NamedTuple):
                 )
             )
         return Explanation(id, float(fused.scores[at[0]]) if len(at) else 0.0, [], [], scores)
+
+    def documents(self, filter: Filter | str | None = None) -> Iterator[Document]:
+        """The documents that satisfy a filter, all without one, in the order they were added.
+
+        Raises:
+            FilterError: at once, not at the first document.
+        """
+        if filter is None:
+            return self.state.catalog.iterate_documents()
+        selection = select(self.state, None, filter)
+        numbers = selection.allow
+        if numbers is None:
+            between = selection.between or range(0)
+            numbers = np.arange(between.start, between.stop, dtype=np.int64)
+        return self._documents_of(numbers)
+
+    def _documents_of(self, numbers: NDArray[np.int64]) -> Iterator[Document]:
+        for start in range(0, len(numbers), _BATCH):
+            ids = self.state.catalog.ids(numbers[start : start + _BATCH])
+            found = self.state.catalog.documents([ids[number] for number in sorted(ids)])
+            yield from (document for document in found if document is not None)
 
     def check_fusion(self, fusion: Fusion) -> None:
         """Refuse a fusion that does not fit the legs. Raises ConfigurationError."""
@@ -167,6 +218,34 @@ class View(NamedTuple):
         liked = [self.number_of(id) for id in feedback.like]
         unliked = [self.number_of(id) for id in feedback.unlike]
         return lambda leg: leg.query(query, liked, unliked, feedback)
+
+    def _given(self, vectors: object, request: Request) -> tuple[Callable[[LegView], Any], Request]:
+        """What looks up the query vector for a leg, and the request for the legs that have one."""
+        if not isinstance(vectors, Mapping):
+            legs = self.names if request.legs is None else list(request.legs)
+            if len(legs) != 1:
+                raise ConfigurationError(
+                    f"one vector is for one leg: name it in legs=, or give a mapping from names; "
+                    f"the legs are {', '.join(self.names)}"
+                )
+            vectors = {legs[0]: vectors}
+        elif request.legs is not None and {*request.legs} != {*vectors}:
+            raise ConfigurationError("legs names others than those that vectors are given for")
+
+        texts = {name: given for name, given in vectors.items() if isinstance(given, str)}
+        rows = {
+            leg.name: leg.query_vectors(vectors[leg.name])
+            for leg in self.legs
+            if leg.name in vectors and leg.name not in texts
+        }
+        for of_leg in rows.values():
+            if of_leg.shape[0] != 1:
+                raise VectorError(f"expected one query vector, got {of_leg.shape[0]}")
+
+        def look_up(leg: LegView) -> Any:
+            return leg.encode_queries([texts[leg.name]]) if leg.name in texts else rows[leg.name]
+
+        return look_up, request._replace(legs=list(vectors))
 
     def _hits(self, ask: Callable[[LegView], Any], n_queries: int, request: Request) -> Hits:
         check_count("k", request.k)
