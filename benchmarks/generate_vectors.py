@@ -67,13 +67,18 @@ class _Model(NamedTuple):
 def documents(n_documents: int, seed: int = _SEED) -> Iterator[csr_array]:
     """The corpus chunk by chunk: float32, int32 sorted columns, shape (<= CHUNK, VOCABULARY)."""
     for first in range(0, n_documents, CHUNK):
-        chunk = document_chunk(first // CHUNK, seed)
-        yield chunk if first + CHUNK <= n_documents else chunk[: n_documents - first]
+        yield _first_of_chunk(first // CHUNK, min(CHUNK, n_documents - first), seed)
 
 
 def document_chunk(chunk: int, seed: int = _SEED) -> csr_array:
     """One chunk of CHUNK documents: float32, int32 sorted columns, every row has values."""
-    return _stack([_block(seed, chunk, block)[0] for block in range(CHUNK // _BLOCK)])
+    return _first_of_chunk(chunk, CHUNK, seed)
+
+
+def _first_of_chunk(chunk: int, n_documents: int, seed: int) -> csr_array:
+    n_blocks = -(-n_documents // _BLOCK)
+    made = _stack([_block(seed, chunk, block)[0] for block in range(n_blocks)])
+    return made if n_documents == made.shape[0] else made[:n_documents]
 
 
 def queries(n_documents: int, n_queries: int, seed: int = _SEED) -> csr_array:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Latency", "Timed", "latency", "time_batches", "time_calls"]
+__all__ = ["Latency", "Timed", "latency", "time_batches", "time_calls", "without_collector"]
 
 _BLOCK = 50
 _WARM_UP = 3
@@ -71,7 +71,7 @@ def time_calls(
     ends = [_queries_within(seconds / rounds, call, n) for call in calls]
     times = np.zeros((len(calls), rounds, n))
     answers: list[list[Any]] = [[] for _ in calls]
-    with _without_collector():
+    with without_collector():
         for r in range(rounds):
             for block, begin in enumerate(range(0, n, _BLOCK)):
                 for c in np.roll(np.arange(len(calls)), r + block).tolist():
@@ -104,7 +104,7 @@ def time_batches(batch: Callable[[int], Any], n: int, rounds: int) -> tuple[floa
     """
     threads = (1, 2) if _usable_cores() > 1 else (1,)
     times = np.empty((len(threads), rounds))
-    with _without_collector():
+    with without_collector():
         for t in threads:
             batch(t)
         for r in range(rounds):
@@ -134,7 +134,8 @@ def _usable_cores() -> int:
 
 
 @contextmanager
-def _without_collector() -> Iterator[None]:
+def without_collector() -> Iterator[None]:
+    """No collection of garbage but one before."""
     gc.collect()
     gc.disable()
     try:

@@ -6,12 +6,15 @@ import io
 import json
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from forks import Forks, opened
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -59,6 +62,80 @@ def neural() -> None:
     """Skips where the extra "neural" is not installed."""
     pytest.importorskip("torch", reason="torch is not installed (sparseret[neural])")
     pytest.importorskip("transformers", reason="transformers is not installed (sparseret[neural])")
+
+
+@pytest.fixture
+def one_thread() -> None:
+    """Skips where there is no torch, and keeps it to one thread, as what it is given is small."""
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    torch.set_num_threads(1)
+
+
+@pytest.fixture
+def cuda() -> str:
+    """The name of a GPU's device; skips where there is none."""
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    if not torch.cuda.is_available():
+        pytest.skip("torch finds no GPU")
+    pytest.importorskip("triton", reason="triton is not installed")
+    return "cuda"
+
+
+@pytest.fixture
+def benchmarks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lets the benchmarks be imported."""
+    # Last, so that an installed sparseret is found before its sources, which lack the native part.
+    monkeypatch.setattr(sys, "path", [*sys.path, str(ROOT)])
+
+
+@pytest.fixture(scope="session")
+def sixty_documents(cranfield: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The first documents of the bundled corpus, a file of JSON lines."""
+    from sparseret import read_documents
+
+    documents = [record.document for record in islice(read_documents(cranfield), 60)]
+    lines = [
+        json.dumps({"_id": document.id, "title": document.title, "text": document.text})
+        for document in documents
+    ]
+    file = tmp_path_factory.mktemp("corpus") / "corpus.jsonl"
+    file.write_text("\n".join(lines), "utf-8")
+    return file
+
+
+@pytest.fixture(scope="session")
+def dense_model(
+    make_model: Callable[..., Path], add_pooling: Callable[..., None], sixty_documents: Path
+) -> Path:
+    """A model of dense vectors of length 1, its tokenizer made from sixty documents."""
+    from sparseret import read_documents
+
+    model = make_model([record.document.text for record in read_documents(sixty_documents)])
+    add_pooling(model, normalize=True)
+    return model
+
+
+@pytest.fixture(scope="session")
+def add_pooling() -> Callable[..., None]:
+    """A function that makes a model of dense vectors of a folder of make_model.
+
+    It is described as by sentence-transformers before its sixth version, with mean pooling;
+    ``normalize`` scales vectors to the length 1.
+    """
+
+    def add(folder: Path, normalize: bool = False) -> None:
+        kinds = [("Transformer", ""), ("Pooling", "1_Pooling"), ("Normalize", "2_Normalize")]
+        modules = [
+            {"idx": i, "name": str(i), "path": path, "type": f"sentence_transformers.models.{kind}"}
+            for i, (kind, path) in enumerate(kinds[: 3 if normalize else 2])
+        ]
+        (folder / "modules.json").write_text(json.dumps(modules), "utf-8")
+        (folder / "1_Pooling").mkdir()
+        width = json.loads((folder / "config.json").read_text("utf-8"))["hidden_size"]
+        pooling = {"word_embedding_dimension": width, "pooling_mode_mean_tokens": True}
+        (folder / "1_Pooling" / "config.json").write_text(json.dumps(pooling), "utf-8")
+
+    return add
 
 
 @pytest.fixture(scope="session")
@@ -112,6 +189,13 @@ def make_model(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
         return folder
 
     return make
+
+
+@pytest.fixture(scope="session")
+def forks() -> Iterator[Forks]:
+    """Starts processes of Python without the time that their imports take."""
+    with opened() as forks:
+        yield forks
 
 
 class Ran(NamedTuple):

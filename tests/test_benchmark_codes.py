@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,15 +11,7 @@ import pytest
 
 from sparseret import read_documents
 
-pytestmark = pytest.mark.usefixtures("neural")
-
-ROOT = Path(__file__).resolve().parents[1]
-
-
-@pytest.fixture(autouse=True)
-def _benchmarks_can_be_imported(monkeypatch: pytest.MonkeyPatch) -> None:
-    # Last, for the sources of the package are in the same folder, without its native part.
-    monkeypatch.setattr(sys, "path", [*sys.path, str(ROOT)])
+pytestmark = pytest.mark.usefixtures("neural", "benchmarks")
 
 
 def test_a_small_run_on_the_largest_values(
@@ -48,16 +39,10 @@ def test_a_small_run_on_the_largest_values(
 
 
 @pytest.fixture
-def model(make_model: Callable[..., Path]) -> Path:
+def model(make_model: Callable[..., Path], add_pooling: Callable[..., None]) -> Path:
     """A small dense model."""
     model = make_model(["lift of a wing in a slipstream", "heat transfer to a body"])
-    modules = [
-        {"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.models.Transformer"},
-        {"idx": 1, "name": "1", "path": "p", "type": "sentence_transformers.models.Pooling"},
-    ]
-    (model / "modules.json").write_text(json.dumps(modules))
-    (model / "p").mkdir()
-    (model / "p" / "config.json").write_text('{"pooling_mode_mean_tokens": true}')
+    add_pooling(model)
     return model
 
 

@@ -11,13 +11,7 @@ import pytest
 
 pytest.importorskip("sparseret.kernels._native", reason="the native kernel is not built")
 
-ROOT = Path(__file__).resolve().parents[1]
-
-
-@pytest.fixture(autouse=True)
-def _benchmarks_can_be_imported(monkeypatch: pytest.MonkeyPatch) -> None:
-    # Last, so that an installed sparseret is found before its sources.
-    monkeypatch.setattr(sys, "path", [*sys.path, str(ROOT)])
+pytestmark = pytest.mark.usefixtures("benchmarks")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="memory is read from /proc")

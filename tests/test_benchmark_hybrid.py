@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import sys
 from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
@@ -14,9 +13,7 @@ import pytest
 from sparseret.eval.datasets import load_dataset
 from sparseret.readers import read_documents
 
-pytestmark = pytest.mark.usefixtures("neural")
-
-ROOT = Path(__file__).resolve().parents[1]
+pytestmark = pytest.mark.usefixtures("neural", "benchmarks")
 
 
 @pytest.fixture
@@ -41,23 +38,15 @@ def small(tmp_path: Path) -> Path:
 
 
 def test_a_small_run(
-    make_model: Callable[..., Path], small: Path, tmp_path: Path,
+    make_model: Callable[..., Path], add_pooling: Callable[..., None], small: Path, tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
-    # Last, for the sources of the package are in the same folder, without its native part.
-    monkeypatch.setattr(sys, "path", [*sys.path, str(ROOT)])
     from benchmarks import codes, hybrid
     from benchmarks.result_files import read_results
 
     splade = make_model(["lift of a wing in a slipstream", "heat transfer to a body"])
     dense = Path(shutil.copytree(splade, tmp_path / "dense"))
-    modules = [
-        {"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.models.Transformer"},
-        {"idx": 1, "name": "1", "path": "p", "type": "sentence_transformers.models.Pooling"},
-    ]
-    (dense / "modules.json").write_text(json.dumps(modules))
-    (dense / "p").mkdir()
-    (dense / "p" / "config.json").write_text('{"pooling_mode_mean_tokens": true}')
+    add_pooling(dense)
     monkeypatch.setattr(codes, "DATA", tmp_path / "data")
     hybrid.main(["--model", str(dense), "--splade", str(splade), "--sets", str(small),
                  "--depth", "30", "--rounds", "1", "--out", str(tmp_path / "hybrid")])  # fmt: skip

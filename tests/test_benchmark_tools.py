@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -16,13 +15,7 @@ if TYPE_CHECKING:
     from benchmarks.environment import Environment
     from benchmarks.vectors.records import Measured, VectorReport
 
-ROOT = Path(__file__).resolve().parents[1]
-
-
-@pytest.fixture(autouse=True)
-def _benchmarks_can_be_imported(monkeypatch: pytest.MonkeyPatch) -> None:
-    # Last, so that an installed sparseret is found before its sources.
-    monkeypatch.setattr(sys, "path", [*sys.path, str(ROOT)])
+pytestmark = pytest.mark.usefixtures("benchmarks")
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -104,20 +103,10 @@ def test_texts_without_words_have_no_code(csr_folder: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def dense_folder(make_model: Callable[..., Path]) -> Path:
+def dense_folder(make_model: Callable[..., Path], add_pooling: Callable[..., None]) -> Path:
     """A dense model in the layout of sentence-transformers before its sixth version."""
     folder = make_model(TEXTS)
-    names = ["Transformer", "Pooling", "Normalize"]
-    paths = ["", "1_Pooling", "2_Normalize"]
-    modules = [
-        {"idx": i, "name": str(i), "path": path, "type": f"sentence_transformers.models.{name}"}
-        for i, (name, path) in enumerate(zip(names, paths, strict=True))
-    ]
-    (folder / "modules.json").write_text(json.dumps(modules))
-    (folder / "1_Pooling").mkdir()
-    width = json.loads((folder / "config.json").read_text())["hidden_size"]
-    old = {"word_embedding_dimension": width, "pooling_mode_mean_tokens": True}
-    (folder / "1_Pooling" / "config.json").write_text(json.dumps(old))
+    add_pooling(folder, normalize=True)
     return folder
 
 

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sparseret import read_documents
 from sparseret.encoders.codecs import CODECS, load_codec
 from sparseret.encoders.codes import CodesEncoder
 
@@ -59,40 +58,13 @@ def test_vectors_to_a_codec_and_its_card(
     assert (tmp_path / "d.svg").stat().st_size > 1000
 
 
-@pytest.fixture(scope="module")
-def corpus(cranfield: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Sixty documents."""
-    documents = [record.document for record in read_documents(cranfield)][:60]
-    lines = [
-        json.dumps({"_id": document.id, "title": document.title, "text": document.text})
-        for document in documents
-    ]
-    file = tmp_path_factory.mktemp("corpus") / "corpus.jsonl"
-    file.write_text("\n".join(lines))
-    return file
-
-
-@pytest.fixture(scope="module")
-def dense_model(make_model: Callable[..., Path], corpus: Path) -> Path:
-    model = make_model([record.document.text for record in read_documents(corpus)])
-    names = [("Transformer", ""), ("Pooling", "1_Pooling"), ("Normalize", "2_Normalize")]
-    modules = [
-        {"idx": i, "name": str(i), "path": path, "type": f"sentence_transformers.models.{name}"}
-        for i, (name, path) in enumerate(names)
-    ]
-    (model / "modules.json").write_text(json.dumps(modules))
-    (model / "1_Pooling").mkdir()
-    (model / "1_Pooling" / "config.json").write_text('{"pooling_mode_mean_tokens": true}')
-    return model
-
-
 @pytest.mark.usefixtures("neural")
 def test_documents_to_an_encoder(
-    run: Callable[..., Any], dense_model: Path, corpus: Path, tmp_path: Path
+    run: Callable[..., Any], dense_model: Path, sixty_documents: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "codes"
     arguments = (
-        "train", "autoencoder", str(corpus), "--model", str(dense_model), "--out",
+        "train", "autoencoder", str(sixty_documents), "--model", str(dense_model), "--out",
         str(out), "--latents", "64", "-k", "8", "--query-k", "16", "--epochs", "3",
         "--batch-size", "20", "--recipe", "topk", "--short",
     )  # fmt: skip
@@ -102,7 +74,7 @@ def test_documents_to_an_encoder(
     encoder = CodesEncoder.load(out)
     assert encoder.query_k == 16
     assert any(not encoder.term(column).startswith("latent ") for column in range(64))
-    index = ("index", str(corpus), "--encoder", f"codes:{out}")
+    index = ("index", str(sixty_documents), "--encoder", f"codes:{out}")
     assert run(*index, "--out", str(tmp_path / "index")).status == 0
     found = run("search", str(tmp_path / "index"), "lift of a wing", "-k", "3", "--json")
     assert found.status == 0, found.err
@@ -151,11 +123,11 @@ def test_every_codec_from_vectors(
 
 @pytest.mark.usefixtures("neural")
 def test_documents_to_codebooks(
-    run: Callable[..., Any], dense_model: Path, corpus: Path, tmp_path: Path
+    run: Callable[..., Any], dense_model: Path, sixty_documents: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "codes"
     done = run(
-        "train", "codec", "vq", corpus, "--model", dense_model, "--out", out,
+        "train", "codec", "vq", sixty_documents, "--model", dense_model, "--out", out,
         "-O", "codebooks=4", "-O", "entries=8",
     )  # fmt: skip
     assert done.status == 0, done.err

@@ -30,12 +30,6 @@ def inputs(n: int = 200, seed: int = 1) -> NDArray[np.float32]:
     return (gaussian(n, WIDTH, seed=seed) + 3).astype(np.float32)
 
 
-@pytest.fixture
-def one_thread() -> None:
-    torch = pytest.importorskip("torch", reason="torch is not installed")
-    torch.set_num_threads(1)
-
-
 # --- codes --------------------------------------------------------------------------------------
 
 
@@ -421,43 +415,13 @@ def test_concept_matrix_search_of_real_vectors(real: Cranfield) -> None:
 # --- encoders of texts --------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def corpus(cranfield: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Sixty documents."""
-    import json
-
-    lines = [
-        json.dumps({"_id": r.document.id, "title": r.document.title, "text": r.document.text})
-        for r in list(read_documents(cranfield))[:60]
-    ]
-    file = tmp_path_factory.mktemp("corpus") / "corpus.jsonl"
-    file.write_text("\n".join(lines))
-    return file
-
-
-@pytest.fixture(scope="module")
-def dense_model(make_model: Callable[..., Path], corpus: Path) -> Path:
-    import json
-
-    model = make_model([record.document.text for record in read_documents(corpus)])
-    names = [("Transformer", ""), ("Pooling", "1_Pooling"), ("Normalize", "2_Normalize")]
-    modules = [
-        {"idx": i, "name": str(i), "path": path, "type": f"sentence_transformers.models.{name}"}
-        for i, (name, path) in enumerate(names)
-    ]
-    (model / "modules.json").write_text(json.dumps(modules))
-    (model / "1_Pooling").mkdir()
-    (model / "1_Pooling" / "config.json").write_text('{"pooling_mode_mean_tokens": true}')
-    return model
-
-
 CONCEPTS = ["wing", "heat transfer", "boundary layer", "flow", "pressure", "shock wave", "flutter"]
 
 
 @pytest.mark.usefixtures("neural", "one_thread")
 @pytest.mark.parametrize("loss", ["none", "contrastive", "gumbel", "l1"])
 def test_documents_and_names_to_an_encoder(
-    run: Callable[..., Any], dense_model: Path, corpus: Path, tmp_path: Path, loss: str
+    run: Callable[..., Any], dense_model: Path, sixty_documents: Path, tmp_path: Path, loss: str
 ) -> None:
     from sparseret import Retriever
     from sparseret.encoders.codes import CodesEncoder
@@ -465,8 +429,9 @@ def test_documents_and_names_to_an_encoder(
     (tmp_path / "names.txt").write_text("\n".join(["", *CONCEPTS, "  "]))
     out = tmp_path / "concepts"
     arguments = (
-        "train", "concepts", corpus, "--model", dense_model, "--concepts", tmp_path / "names.txt",
-        "--out", out, "-k", "3", "--loss", loss, "--epochs", "2", "--batch-size", "50",
+        "train", "concepts", sixty_documents, "--model", dense_model,
+        "--concepts", tmp_path / "names.txt", "--out", out, "-k", "3",
+        "--loss", loss, "--epochs", "2", "--batch-size", "50",
     )  # fmt: skip
     done = run(*arguments)
     assert done.status == 0, done.err
@@ -480,7 +445,7 @@ def test_documents_and_names_to_an_encoder(
     assert again.space == encoder.space
     assert again.term(1) == "heat transfer"
     with Retriever.create(tmp_path / "index", again) as retriever:
-        retriever.add(record.document for record in read_documents(corpus))
+        retriever.add(record.document for record in read_documents(sixty_documents))
         retriever.commit()
     with Retriever.open(tmp_path / "index") as retriever:
         (best, *_) = retriever.search("lift of a wing", k=3)
@@ -497,10 +462,19 @@ def test_documents_and_names_to_an_encoder(
 
 @pytest.mark.usefixtures("neural")
 def test_names_that_cannot_be_used(
-    run: Callable[..., Any], dense_model: Path, corpus: Path, tmp_path: Path
+    run: Callable[..., Any], dense_model: Path, sixty_documents: Path, tmp_path: Path
 ) -> None:
     names = tmp_path / "names.txt"
-    command = ("train", "concepts", corpus, "--model", dense_model, "--concepts", names, "--out")
+    command = (
+        "train",
+        "concepts",
+        sixty_documents,
+        "--model",
+        dense_model,
+        "--concepts",
+        names,
+        "--out",
+    )
     for content, k, message in (
         (None, 1, "names.txt cannot be read: No such file"),
         (b"\n \n", 1, "names.txt holds no names: write one a line"),

@@ -49,15 +49,9 @@ def vectors(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def dense_folder(make_model: Callable[..., Path]) -> Path:
+def dense_folder(make_model: Callable[..., Path], add_pooling: Callable[..., None]) -> Path:
     folder = make_model(TEXTS)
-    modules = [
-        {"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.models.Transformer"},
-        {"idx": 1, "name": "1", "path": "p", "type": "sentence_transformers.models.Pooling"},
-    ]
-    (folder / "modules.json").write_text(json.dumps(modules))
-    (folder / "p").mkdir()
-    (folder / "p" / "config.json").write_text('{"pooling_mode_mean_tokens": true}')
+    add_pooling(folder)
     return folder
 
 

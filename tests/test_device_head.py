@@ -9,8 +9,6 @@ process of its own::
 
 from __future__ import annotations
 
-import os
-import subprocess
 import sys
 from collections.abc import Callable
 from importlib.util import find_spec
@@ -23,6 +21,7 @@ import pytest
 
 pytest.importorskip("sparseret.kernels._native", reason="the native kernel is not built")
 
+from other_process import run_triton
 from sparseret.encoders import splade_model, triton_head
 from sparseret.encoders.device_head import DeviceHead, load_head, pool_in_blocks
 from sparseret.encoders.splade import SpladeEncoder
@@ -87,25 +86,13 @@ def check(pool: Callable[..., Any], shapes: list[Any], device: str) -> None:
 # --- the kernel ---------------------------------------------------------------------------------
 
 
-def other_process(job: str, **environment: str) -> str:
-    pytest.importorskip("triton", reason="triton is not installed")
-    done = subprocess.run(
-        [sys.executable, str(Path(__file__).resolve()), job],
-        capture_output=True,
-        text=True,
-        env={**os.environ, **environment},
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
 def test_the_kernel_interpreted() -> None:
-    assert other_process("run", TRITON_INTERPRET="1") == "interpreted\n"
+    assert run_triton(__file__, "run", TRITON_INTERPRET="1") == "interpreted\n"
 
 
 def test_the_kernel_compiles(tmp_path: Path) -> None:
     """The compiler takes less of Python than the interpreter, and needs no GPU."""
-    made = other_process("compile", TRITON_INTERPRET="0", TRITON_CACHE_DIR=str(tmp_path))
+    made = run_triton(__file__, "compile", TRITON_INTERPRET="0", TRITON_CACHE_DIR=str(tmp_path))
     assert made == "compiled\ncompiled\n"
 
 
@@ -126,13 +113,6 @@ def compile_kernel() -> None:
         assert "fma.rn.f32" in ptx
         assert "tf32" not in ptx  # products of 10 bits
         print("compiled")
-
-
-@pytest.fixture
-def cuda() -> str:
-    if not torch.cuda.is_available():
-        pytest.skip("torch finds no GPU")
-    return "cuda"
 
 
 def test_the_kernel_on_a_gpu(cuda: str) -> None:

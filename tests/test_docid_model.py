@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -54,12 +53,6 @@ def make(path: Path, vectors: NDArray[np.float32] | None = None, **options: Any)
     index.add(names(len(rows)), rows)
     index.commit()
     return index
-
-
-@pytest.fixture
-def one_thread() -> None:
-    torch = pytest.importorskip("torch", reason="torch is not installed")
-    torch.set_num_threads(1)
 
 
 def trained(path: Path, **options: Any) -> DocidIndex:
@@ -473,20 +466,16 @@ def test_it_learns_from_judged_queries(
 
 @pytest.mark.usefixtures("neural")
 def test_documents_and_queries_to_an_index(
-    run: Callable[..., Any], make_model: Callable[..., Path], tmp_path: Path
+    run: Callable[..., Any],
+    make_model: Callable[..., Path],
+    add_pooling: Callable[..., None],
+    tmp_path: Path,
 ) -> None:
     from sparseret.encoders.dense import DenseTextEncoder
 
     texts = ["flutter of panels in supersonic flow", "heat transfer to a blunt wing", "lift"]
     model = make_model(texts)
-    kinds = [("Transformer", ""), ("Pooling", "p"), ("Normalize", "n")]
-    modules = [
-        {"idx": i, "name": str(i), "path": path, "type": f"sentence_transformers.models.{kind}"}
-        for i, (kind, path) in enumerate(kinds)
-    ]
-    (model / "modules.json").write_text(json.dumps(modules))
-    (model / "p").mkdir()
-    (model / "p" / "config.json").write_text('{"pooling_mode_mean_tokens": true}')
+    add_pooling(model, normalize=True)
     corpus, queries, qrels, out = (tmp_path / name for name in ("c.tsv", "q.tsv", "r.tsv", "out"))
     corpus.write_text("".join(f"d{place}\t{text}\n" for place, text in enumerate(texts)))
     queries.write_text("1\tlift\n2\twing\n")

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+from forks import Forks
+
+Run = Callable[..., str]
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 TESTED = {
@@ -49,18 +52,30 @@ TESTED = {
 }
 
 
-def run(name: str, *arguments: str | Path) -> str:
+NEURAL = (
+    "torch",
+    "transformers.models.bert.modeling_bert",
+    "transformers.models.llama.modeling_llama",
+)
+
+
+@pytest.fixture
+def run(forks: Forks, tmp_path: Path, request: pytest.FixtureRequest) -> Run:
     """What an example prints; its errors fail the test."""
-    made = subprocess.run(
-        [sys.executable, EXAMPLES / name, *arguments],
-        capture_output=True,
-        encoding="utf-8",
-        timeout=120,
-        check=False,
-    )
-    assert made.returncode == 0, made.stderr
-    assert made.stderr == ""
-    return made.stdout
+    neural = {"neural", "splade_tiny"} & {*request.fixturenames}
+
+    def run(name: str, *arguments: str | Path) -> str:
+        done = forks.run(
+            [EXAMPLES / name, *arguments],
+            tmp_path,
+            imports=["numpy", "scipy.sparse", *(NEURAL if neural else ())],
+            seconds=120,
+        )
+        assert done.status == 0, done.err
+        assert done.err == ""
+        return done.out
+
+    return run
 
 
 def test_every_example_is_tested_and_says_what_it_shows() -> None:
@@ -70,7 +85,7 @@ def test_every_example_is_tested_and_says_what_it_shows() -> None:
 
 
 @pytest.mark.usefixtures("neural")
-def test_codes() -> None:
+def test_codes(run: Run) -> None:
     first, *hits = run("codes.py").splitlines()
     assert re.fullmatch(r"\d\.\d of 120 latents explain [6-9]\d% of the variance", first)
     assert len(hits) == 3
@@ -78,7 +93,7 @@ def test_codes() -> None:
 
 
 @pytest.mark.usefixtures("neural")
-def test_concepts() -> None:
+def test_concepts(run: Run) -> None:
     output = run("concepts.py")
     before, after = map(int, re.findall(r"(\d+)% of the concepts", output))
     assert after > 90 > before + 20
@@ -88,20 +103,20 @@ def test_concepts() -> None:
     assert sum(parts) == pytest.approx(float(found[1]), abs=0.02)
 
 
-def test_filter() -> None:
+def test_filter(run: Run) -> None:
     found = [re.split(r"\s{2,}", line) for line in run("filter.py").splitlines()]
     assert [ids for _, ids in found] == ["n2 n3", "n1 n3", "n4", "n2", "n1 n4"]
     assert found[3][0] == "year >= 1955 and year < 1960"
 
 
-def test_feedback() -> None:
+def test_feedback(run: Run) -> None:
     output = run("feedback.py")
     rows = re.findall(r"^(query|query and 3 documents) +([\d.]+) +([\d.]+)$", output, re.M)
     (_, *plain), (_, *judged) = rows
     assert all(float(new) > float(old) + 0.04 for old, new in zip(plain, judged, strict=True))
 
 
-def test_rerank() -> None:
+def test_rerank(run: Run) -> None:
     output = run("rerank.py")
     rows = re.findall(r"^(\w.*?)  +(0\.\d+)  (0\.\d+)$", output, re.M)
     ndcg = {name: float(value) for name, value, _ in rows}
@@ -110,7 +125,7 @@ def test_rerank() -> None:
     assert alike["as found"] > alike["mmr, lambda 0.7"] > alike["mmr, lambda 0.5"]
 
 
-def test_codebooks() -> None:
+def test_codebooks(run: Run) -> None:
     output = run("codebooks.py")
     shares = [float(share) for share in re.findall(r"^ *\d+ examples?: +([\d.]+)$", output, re.M)]
     assert len(shares) == 3
@@ -118,7 +133,7 @@ def test_codebooks() -> None:
     assert shares[-1] > 0.8
 
 
-def test_explain() -> None:
+def test_explain(run: Run) -> None:
     output = run("explain.py")
     score = re.search(r"document 64, score ([\d.]+)", output)
     total = re.search(r"sum of the contributions: ([\d.]+)", output)
@@ -133,7 +148,7 @@ def test_explain() -> None:
     assert "not in the document: paper" in output
 
 
-def test_evaluate() -> None:
+def test_evaluate(run: Run) -> None:
     output = run("evaluate.py")
     assert "225 queries of cranfield" in output
     usual, other = (float(value) for value in re.findall(r"^nDCG@10 ([\d.]+)", output, re.M))
@@ -144,7 +159,7 @@ def test_evaluate() -> None:
     assert float(difference[2]) < 0.05
 
 
-def test_rag() -> None:
+def test_rag(run: Run) -> None:
     output = run("rag.py")
     facts = re.findall(r"^  \[(\d)\] document (\d+), \d+-\d+: (.*)$", output, re.M)
     assert [place for place, *_ in facts] == ["1", "2", "3"]
@@ -158,7 +173,7 @@ def test_rag() -> None:
     assert run("rag.py", "xylophone zucchini").startswith("no answer\n")
 
 
-def test_rag_prompt() -> None:
+def test_rag_prompt(run: Run) -> None:
     output = run("rag_prompt.py").removesuffix("\n")
     assert len(output) <= 2500
     assert output.startswith("Answer the question")
@@ -169,13 +184,13 @@ def test_rag_prompt() -> None:
     assert "1" in {document for _, document in cited}  # the report on wings in a slipstream
 
 
-def test_rag_prompt_without_an_answer() -> None:
+def test_rag_prompt_without_an_answer(run: Run) -> None:
     output = run("rag_prompt.py", "xylophone zucchini")
     assert "Question: xylophone zucchini" in output
     assert "[1] (" not in output
 
 
-def test_own_vectors() -> None:
+def test_own_vectors(run: Run) -> None:
     output = run("own_vectors.py")
     hits = re.findall(r"^([\d.]+) +(\d+)  ", output, re.M)
     scores = [float(score) for score, _ in hits]
@@ -184,7 +199,7 @@ def test_own_vectors() -> None:
     assert f"best score of the full product: {hits[0][0]}" in output
 
 
-def test_index_a_folder_follows_the_folder(tmp_path: Path) -> None:
+def test_index_a_folder_follows_the_folder(run: Run, tmp_path: Path) -> None:
     folder, index = tmp_path / "notes", tmp_path / "notes.idx"
     (folder / "deep").mkdir(parents=True)
     (folder / "wing.md").write_text("# Wings\n\nThe lift of a wing.\n", "utf-8")
@@ -204,12 +219,12 @@ def test_index_a_folder_follows_the_folder(tmp_path: Path) -> None:
     assert "deep/panel.txt  (Panels)" in last
 
 
-def test_index_a_folder_on_the_documentation() -> None:
+def test_index_a_folder_on_the_documentation(run: Run) -> None:
     output = run("index_a_folder.py")
     assert "storage.md" in output.splitlines()[1]
 
 
-def test_random_projection() -> None:
+def test_random_projection(run: Run) -> None:
     output = run("random_projection.py")
     kept = re.search(r"distances: ([\d.]+) times what they were, deviation ([\d.]+)", output)
     assert kept
@@ -217,13 +232,13 @@ def test_random_projection() -> None:
     assert float(kept[2]) < 0.05
 
 
-def test_expansion_hashing() -> None:
+def test_expansion_hashing(run: Run) -> None:
     hits = re.findall(r"^ *(\d+) winners shared with +(\d+)  ", run("expansion_hashing.py"), re.M)
     assert hits[0][1] == "1"
     assert int(hits[0][0]) > 2 * int(hits[1][0])
 
 
-def test_losse() -> None:
+def test_losse(run: Run) -> None:
     output = run("losse.py")
     assert "40 of 660 cells a point" in output
     errors = [float(error) for error in re.findall(r"largest error on them ([\d.]+)", output)]
@@ -234,13 +249,13 @@ def test_losse() -> None:
     assert float(apart[1]) < 1e-8
 
 
-def test_fastrp() -> None:
+def test_fastrp(run: Run) -> None:
     found = re.search(r"nearest to node 0, (\d+) are of its community", run("fastrp.py"))
     assert found
     assert int(found[1]) >= 18
 
 
-def test_splade(splade_tiny: Path) -> None:
+def test_splade(run: Run, splade_tiny: Path) -> None:
     pytest.importorskip("transformers", reason="transformers is not installed")
     output = run("splade.py", splade_tiny, "20")
     assert "20 documents, " in output
@@ -254,7 +269,7 @@ def test_splade(splade_tiny: Path) -> None:
     assert "added" in {where for *_, where in words}
 
 
-def test_inference_free(splade_tiny: Path) -> None:
+def test_inference_free(run: Run, splade_tiny: Path) -> None:
     pytest.importorskip("transformers", reason="transformers is not installed")
     output = run("inference_free.py", splade_tiny, "20")
     scores = [float(score) for score, _ in re.findall(r"^([\d.]+) +(\d+)  ", output, re.M)]
@@ -266,7 +281,7 @@ def test_inference_free(splade_tiny: Path) -> None:
 
 
 @pytest.mark.usefixtures("neural")
-def test_unicoil() -> None:
+def test_unicoil(run: Run) -> None:
     output = run("unicoil.py")
     first, last = map(float, re.findall(r"loss ([\d.]+) in the first step, ([\d.]+) in", output)[0])
     assert last < first
@@ -279,7 +294,7 @@ def test_unicoil() -> None:
 
 
 @pytest.mark.usefixtures("neural")
-def test_deepimpact() -> None:
+def test_deepimpact(run: Run) -> None:
     assert run("deepimpact.py").splitlines() == [
         "airscrew: 1",
         "supersonic plate: 3",
@@ -288,14 +303,14 @@ def test_deepimpact() -> None:
 
 
 @pytest.mark.usefixtures("neural")
-def test_causal_lm() -> None:
+def test_causal_lm(run: Run) -> None:
     output = run("causal_lm.py")
     assert "the model reads: Heat in composite slabs. Heat in composite slabs." in output
     assert len(re.findall(r"^  (?:\S+ \d\.\d\d *){8}$", output, re.M)) == 2
 
 
 @pytest.mark.usefixtures("neural")
-def test_promptreps() -> None:
+def test_promptreps(run: Run) -> None:
     lines = run("promptreps.py").splitlines()
     assert [line.split()[0] for line in lines] == ["sparse"] * 2 + ["dense"] * 2 + ["hybrid"] * 2
     scores = [[float(score) for score in line.split()[-3:]] for line in lines]
@@ -306,7 +321,7 @@ def test_promptreps() -> None:
 
 
 @pytest.mark.usefixtures("neural")
-def test_uhd() -> None:
+def test_uhd(run: Run) -> None:
     output = run("uhd.py")
     of_query = int(re.findall(r"buckets, (\d+) of the query", output)[0])
     found, shared = re.findall(r"document (\d+) shares (\d+) of them", output)[0]
@@ -315,7 +330,7 @@ def test_uhd() -> None:
     assert "layer 1 #" in output
 
 
-def test_sdr_search() -> None:
+def test_sdr_search(run: Run) -> None:
     lines = run("sdr_search.py").splitlines()
     assert lines[0].startswith("4 codes of 2688 cells")
     shared = [int(line.split()[0]) for line in lines[1:4]]
@@ -324,7 +339,7 @@ def test_sdr_search() -> None:
     assert shared[2] > int(lines[4].split()[0])
 
 
-def test_sdr_memory() -> None:
+def test_sdr_memory(run: Run) -> None:
     *recalled, theory = run("sdr_memory.py").splitlines()
     for line in recalled:
         winners, cells = map(float, re.findall(r"([\d.]+)%", line)[1:])
@@ -333,7 +348,7 @@ def test_sdr_memory() -> None:
     assert theory.endswith("659 patterns: 1 %")
 
 
-def test_hybrid() -> None:
+def test_hybrid(run: Run) -> None:
     out = run("hybrid.py").splitlines()
     assert out[0] == "propellers and wings"
     assert "slipstream" in out[1]
@@ -343,7 +358,7 @@ def test_hybrid() -> None:
     assert out[-1] == "after 1960: ['2', '3']"
 
 
-def test_haystack_pipeline() -> None:
+def test_haystack_pipeline(run: Run) -> None:
     pytest.importorskip("haystack", reason="haystack-ai is not installed")
     written, *lines = run("haystack_pipeline.py").splitlines()
     assert written == "300 documents written"
@@ -353,28 +368,28 @@ def test_haystack_pipeline() -> None:
     assert min(numbers[:3]) <= 100 < min(numbers[3:])
 
 
-def test_beir_evaluation() -> None:
+def test_beir_evaluation(run: Run) -> None:
     pytest.importorskip("beir", reason="beir is not installed")
     assert run("beir_evaluation.py") == "nDCG@10 0.52605, recall@100 0.75601\n"
 
 
-def test_mteb_task() -> None:
+def test_mteb_task(run: Run) -> None:
     pytest.importorskip("mteb", reason="mteb is not installed")
     assert run("mteb_task.py") == "sparseret/bm25: nDCG@10 0.52605\n"
 
 
-def test_pyterrier_pipeline() -> None:
+def test_pyterrier_pipeline(run: Run) -> None:
     pytest.importorskip("pyterrier", reason="pyterrier is not installed")
     figures = [line.split()[-1] for line in run("pyterrier_pipeline.py").splitlines()]
     assert figures[:3] == ["ndcg_cut_10", "0.5260", "0.4969"]
 
 
-def test_sentence_transformers_evaluator() -> None:
+def test_sentence_transformers_evaluator(run: Run) -> None:
     pytest.importorskip("sentence_transformers", minversion="6", reason="not installed")
     assert run("sentence_transformers_evaluator.py") == "bm25: nDCG@10 0.5204\n"
 
 
-def test_langchain_store() -> None:
+def test_langchain_store(run: Run) -> None:
     pytest.importorskip("langchain_core", reason="no LangChain (sparseret[langchain])")
     lines = run("langchain_store.py").splitlines()
     assert lines[2:] == [
@@ -385,7 +400,7 @@ def test_langchain_store() -> None:
     assert all(set(re.findall(r"'(\d)'", line)) == {"1", "2"} for line in lines[:2])
 
 
-def test_llama_index_store() -> None:
+def test_llama_index_store(run: Run) -> None:
     pytest.importorskip("llama_index.core", reason="no LlamaIndex (sparseret[llama-index])")
     *modes, last = run("llama_index_store.py").splitlines()
     assert [line.split()[0] for line in modes] == ["default", "sparse", "hybrid"]
@@ -393,7 +408,7 @@ def test_llama_index_store() -> None:
     assert last == "answered from ['1']"
 
 
-def test_mcp_server() -> None:
+def test_mcp_server(run: Run) -> None:
     pytest.importorskip("mcp", reason="no MCP SDK (sparseret[mcp])")
     assert run("mcp_server.py").splitlines() == [
         "search(query, k, filter, index)",

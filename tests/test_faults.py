@@ -12,7 +12,6 @@ import shutil
 import signal
 import sqlite3
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +19,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from forks import Forks, Process
 from sparseret import vectors
 from sparseret.errors import (
     CorruptIndexError,
@@ -80,26 +80,31 @@ def committed_state(path: Path) -> tuple[int, int]:
         return steps[0], steps[-1]
 
 
-def test_kill_at_any_moment_loses_no_commit(tmp_path: Path) -> None:
+IMPORTS = ("numpy", "scipy.sparse", "sparseret.indexers.folder", "sparseret.indexers.inverted",
+           "sparseret.retriever", "sparseret.cli.index", "rich.progress")  # fmt: skip
+
+
+def last_step_before_kill(worker: Process, seconds: float, first: int) -> int:
+    """Let a worker run for a while, and kill it; returns the last step that it has told of."""
+    assert worker.stdout is not None
+    with worker.stdout as stream:
+        assert stream.readline() == "open\n"
+        time.sleep(seconds)
+        worker.kill()
+        lines = stream.read().split("\n")
+    worker.wait()
+    done = [int(line) for line in lines[:-1] if line.isdigit()]
+    return done[-1] if done else first - 1
+
+
+def test_kill_at_any_moment_loses_no_commit(tmp_path: Path, forks: Forks) -> None:
     path = tmp_path / "index"
     InvertedIndex.create(path, dim=8).close()
     rng = random.Random(0)
     step = 0
     for _ in range(KILLS):
-        worker = subprocess.Popen(
-            [sys.executable, "-c", WORKER, str(path), str(step)],
-            stdout=subprocess.PIPE,
-            text=True,
-            cwd=tmp_path,  # not the sources: they lack the native module
-        )
-        assert worker.stdout is not None
-        assert worker.stdout.readline() == "open\n"
-        time.sleep(rng.uniform(0, 0.2))
-        worker.send_signal(signal.SIGKILL)
-        lines = worker.stdout.read().split("\n")
-        worker.wait()
-        done = [int(line) for line in lines[:-1] if line.isdigit()]
-        acknowledged = done[-1] if done else step - 1
+        worker = forks.start(["-c", WORKER, path, step], tmp_path, imports=IMPORTS)
+        acknowledged = last_step_before_kill(worker, rng.uniform(0, 0.2), step)
         first, last = committed_state(path)
         if last or acknowledged >= 0:
             # What was acknowledged is there; at most the commit under way may be there too.
@@ -134,27 +139,17 @@ for step in range(start, start + 1000):
 """
 
 
-def test_kill_at_any_moment_leaves_all_legs_at_the_same_commit(tmp_path: Path) -> None:
+def test_kill_at_any_moment_leaves_all_legs_at_the_same_commit(
+    tmp_path: Path, forks: Forks
+) -> None:
     path = tmp_path / "index"
     legs = [LegSpec("a", "a", 8), LegSpec("b", "b", 8, dense=DenseSettings(metric="ip"))]
     create_folder(path, legs, {}, [], None)
     rng = random.Random(2)
     step = 0
     for _ in range(max(4, KILLS // 4)):
-        worker = subprocess.Popen(
-            [sys.executable, "-c", HYBRID_WORKER, str(path), str(step)],
-            stdout=subprocess.PIPE,
-            text=True,
-            cwd=tmp_path,
-        )
-        assert worker.stdout is not None
-        assert worker.stdout.readline() == "open\n"
-        time.sleep(rng.uniform(0, 0.3))
-        worker.send_signal(signal.SIGKILL)
-        lines = worker.stdout.read().split("\n")
-        worker.wait()
-        done = [int(line) for line in lines[:-1] if line.isdigit()]
-        acknowledged = done[-1] if done else step - 1
+        worker = forks.start(["-c", HYBRID_WORKER, path, step], tmp_path, imports=IMPORTS)
+        acknowledged = last_step_before_kill(worker, rng.uniform(0, 0.3), step)
         assert verify_index(path) == []
         with IndexFolder(path) as index:
             ones = np.ones((1, 8), np.float32)
@@ -171,7 +166,7 @@ def test_kill_at_any_moment_leaves_all_legs_at_the_same_commit(tmp_path: Path) -
     assert step > 0
 
 
-def test_kill_during_create(tmp_path: Path) -> None:
+def test_kill_during_create(tmp_path: Path, forks: Forks) -> None:
     code = (
         "import sys; from sparseret.retriever import Retriever\n"
         "print('ready', flush=True); Retriever.create(sys.argv[1])"
@@ -179,17 +174,13 @@ def test_kill_during_create(tmp_path: Path) -> None:
     rng = random.Random(1)
     for attempt in range(10):
         path = tmp_path / str(attempt)
-        worker = subprocess.Popen(
-            [sys.executable, "-c", code, str(path)],
-            stdout=subprocess.PIPE,
-            text=True,
-            cwd=tmp_path,
-        )
+        worker = forks.start(["-c", code, path], tmp_path, imports=IMPORTS)
         assert worker.stdout is not None
-        worker.stdout.readline()
-        time.sleep(rng.uniform(0, 0.3))
-        worker.kill()
-        worker.communicate()
+        with worker.stdout as stream:
+            stream.readline()
+            time.sleep(rng.uniform(0, 0.3))
+            worker.kill()
+        worker.wait()
         try:
             Retriever.open(path).close()
         except IndexNotFoundError:
@@ -200,30 +191,24 @@ def test_kill_during_create(tmp_path: Path) -> None:
         assert verify_index(path) == []
 
 
-def test_interrupted_ingest_continues_without_duplicates(tmp_path: Path) -> None:
+def test_interrupted_ingest_continues_without_duplicates(tmp_path: Path, forks: Forks) -> None:
     corpus = tmp_path / "corpus.jsonl"
     lines = [json.dumps({"_id": str(i), "text": f"word{i} common"}) for i in range(20_000)]
     corpus.write_text("\n".join(lines))
     path = tmp_path / "index"
-    command = [sys.executable, "-c", "from sparseret.cli.app import main; main()", "index"]
-    command += [str(corpus), "--out", str(path), "--commit-every", "1000"]
+    command = ["-c", "from sparseret.cli.app import main; main()", "index", corpus]
+    command += ["--out", path, "--commit-every", "1000"]
     rng = random.Random(2)
     interrupted = 0
-    for _ in range(30):
-        worker = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=tmp_path)
-        try:
-            out, _ = worker.communicate(timeout=rng.uniform(0.5, 1.2))
-            assert worker.returncode == 0
+    for attempt in range(31):
+        seconds = rng.uniform(0.1, 0.8) if attempt < 30 else 120
+        done = forks.run(command, tmp_path, imports=IMPORTS, seconds=seconds)
+        if done.status == 0:
             break
-        except subprocess.TimeoutExpired:
-            worker.kill()
-            worker.communicate()
-            interrupted += 1
-    else:
-        finished = subprocess.run(command, check=True, capture_output=True, text=True, cwd=tmp_path)
-        out = finished.stdout
+        assert done.status == -signal.SIGKILL, done.err
+        interrupted += 1
     assert interrupted
-    assert "20000 documents" in out
+    assert "20000 documents" in done.out
     assert verify_index(path) == []
     with Retriever.open(path) as retriever:
         assert len(retriever) == 20_000

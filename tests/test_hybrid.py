@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from letters import WORDS, Letters
 from sparseret import Document, Retriever
 from sparseret.errors import (
     ConfigurationError,
@@ -28,39 +29,6 @@ from sparseret.indexers.folder import IndexFolder
 from sparseret.indexers.fusion import Convex, Fusion, Leg, ReciprocalRank, fuse
 from sparseret.indexers.verify import verify_index
 from sparseret.protocols import DenseEncoder
-
-WORDS = ["lift", "wing", "drag", "flow", "heat", "shock", "plate", "jet", "wake", "noise"]
-
-
-class Letters:
-    """A dense encoder without a model: words at random, but always the same, directions."""
-
-    name = "letters"
-    options: Mapping[str, Any] = {}
-    description = "letters (test)"
-    dim = 16
-    metric: Literal["cosine", "ip"] = "cosine"
-    space = "letters/1"
-    fails = False
-
-    def encode_documents(
-        self, documents: Sequence[Document | str], *, show_progress: bool = False
-    ) -> NDArray[np.float32]:
-        return self._encode([d if isinstance(d, str) else d.content for d in documents])
-
-    def encode_queries(
-        self, queries: Sequence[str], *, show_progress: bool = False
-    ) -> NDArray[np.float32]:
-        if self.fails:
-            raise RuntimeError("out of memory, say")
-        return self._encode(queries)
-
-    def _encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        made = np.zeros((len(texts), self.dim), np.float32)
-        for row, text in zip(made, texts, strict=True):
-            for word in text.lower().split():
-                row += np.random.default_rng(list(word.encode())).standard_normal(self.dim)
-        return made
 
 
 def corpus(n: int, seed: int = 0) -> list[Document]:

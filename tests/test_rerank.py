@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from letters import WORDS, Letters
 from sparseret import Document, Retriever
 from sparseret.errors import ConfigurationError, RerankError, VectorError
 from sparseret.eval.chosen_legs import ChosenLegs
@@ -21,43 +22,6 @@ from sparseret.protocols import Candidates, Hits, Reranked, Reranker
 from sparseret.reranking import Diversity, FullVectors
 from sparseret.reranking.diversity import marginal_relevance
 from sparseret.reranking.stage import RerankStage
-
-WORDS = ["lift", "wing", "drag", "flow", "heat", "shock", "plate", "jet", "wake", "noise"]
-
-
-class Letters:
-    """A dense encoder without a model: words at random, but always the same, directions."""
-
-    name = "letters"
-    options: Mapping[str, Any] = {}
-    dim = 16
-
-    def __init__(self, metric: Literal["cosine", "ip"] = "cosine", space: str = "letters") -> None:
-        self.metric = metric
-        self.space = f"{space}/{metric}"
-        self.description = f"letters ({metric})"
-        self.encoded: list[int] = []
-        self.fails = False
-
-    def encode_documents(
-        self, documents: Sequence[Document | str], *, show_progress: bool = False
-    ) -> NDArray[np.float32]:
-        self.encoded.append(len(documents))
-        return self._encode([d if isinstance(d, str) else d.content for d in documents])
-
-    def encode_queries(
-        self, queries: Sequence[str], *, show_progress: bool = False
-    ) -> NDArray[np.float32]:
-        if self.fails:
-            raise RuntimeError("out of memory, say")
-        return self._encode(queries)
-
-    def _encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        made = np.zeros((len(texts), self.dim), np.float32)
-        for row, text in zip(made, texts, strict=True):
-            for word in text.lower().split():
-                row += np.random.default_rng(list(word.encode())).standard_normal(self.dim)
-        return made
 
 
 class Clock:

@@ -163,30 +163,17 @@ def test_files_of_sparse_vectors(tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def corpus(cranfield: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Sixty documents."""
-    documents = [record.document for record in read_documents(cranfield)][:60]
-    lines = [
-        json.dumps({"_id": document.id, "title": document.title, "text": document.text})
-        for document in documents
-    ]
-    file = tmp_path_factory.mktemp("corpus") / "corpus.jsonl"
-    file.write_text("\n".join(lines))
-    return file
-
-
-@pytest.fixture(scope="module")
-def splade(make_model: Callable[..., Path], corpus: Path) -> Path:
-    return make_model([record.document.text for record in read_documents(corpus)])
+def splade(make_model: Callable[..., Path], sixty_documents: Path) -> Path:
+    return make_model([record.document.text for record in read_documents(sixty_documents)])
 
 
 @pytest.mark.usefixtures("neural")
 def test_a_sparse_encoder_and_an_autoencoder(
-    run: Callable[..., Any], splade: Path, corpus: Path, tmp_path: Path
+    run: Callable[..., Any], splade: Path, sixty_documents: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "codes"
     done = run(
-        "train", "autoencoder", corpus, "--encoder", f"splade:{splade}", "--out", out,
+        "train", "autoencoder", sixty_documents, "--encoder", f"splade:{splade}", "--out", out,
         "--latents", "64", "-k", "8", "--epochs", "3", "--batch-size", "20", "--recipe", "topk",
         "--short", "--query-k", "16",
     )  # fmt: skip
@@ -211,7 +198,7 @@ def test_a_sparse_encoder_and_an_autoencoder(
     np.testing.assert_array_equal(again.encode_documents([text]).toarray(), expected)
 
     index = tmp_path / "index"
-    made = run("index", corpus, "--encoder", f"sparse-codes:{out}", "--out", index)
+    made = run("index", sixty_documents, "--encoder", f"sparse-codes:{out}", "--out", index)
     assert made.status == 0, made.err
     found = run("search", index, text, "-k", "3", "--json", "--explain")
     assert found.status == 0, found.err
@@ -222,7 +209,7 @@ def test_a_sparse_encoder_and_an_autoencoder(
 
     judged = tmp_path / "judged"
     (judged / "qrels").mkdir(parents=True)
-    (judged / "corpus.jsonl").write_text(corpus.read_text())
+    (judged / "corpus.jsonl").write_text(sixty_documents.read_text())
     (judged / "queries.jsonl").write_text('{"_id": "q", "text": "lift of a wing"}\n')
     (judged / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\nq\t1\t1\n")
     rated = run("eval-codes", out, "--dataset", judged, "-k", "4", "-k", "8", "--json")
@@ -236,10 +223,10 @@ def test_a_sparse_encoder_and_an_autoencoder(
 
 @pytest.mark.usefixtures("neural")
 def test_other_codecs_of_a_sparse_encoder(
-    run: Callable[..., Any], splade: Path, corpus: Path, tmp_path: Path
+    run: Callable[..., Any], splade: Path, sixty_documents: Path, tmp_path: Path
 ) -> None:
     done = run(
-        "train", "codec", "random-projection", corpus, "--encoder", f"splade:{splade}",
+        "train", "codec", "random-projection", sixty_documents, "--encoder", f"splade:{splade}",
         "--out", tmp_path / "codes", "-O", "dim=64", "-O", "active=5",
     )  # fmt: skip
     assert done.status == 0, done.err
@@ -264,9 +251,11 @@ def test_vectors_of_a_file(run: Callable[..., Any], tmp_path: Path) -> None:
 
 
 def test_encoders_whose_vectors_change(
-    run: Callable[..., Any], corpus: Path, tmp_path: Path
+    run: Callable[..., Any], sixty_documents: Path, tmp_path: Path
 ) -> None:
-    done = run("train", "codec", "vq", corpus, "--encoder", "bm25", "--out", tmp_path / "codes")
+    done = run(
+        "train", "codec", "vq", sixty_documents, "--encoder", "bm25", "--out", tmp_path / "codes"
+    )
     assert done.status == 1
     assert "vectors of bm25 change with the collection" in " ".join(done.err.split())
     assert not (tmp_path / "codes").exists()

@@ -6,7 +6,9 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from fnmatch import fnmatch
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -99,13 +101,22 @@ def test_vectors_of_trained_weights(splade_tiny: Path, backend: Any, tmp_path: P
 
 
 def test_effectiveness(splade_tiny: Path, tmp_path: Path) -> None:
-    """0.495 is what sentence-transformers' vectors reach on Cranfield at 256 tokens."""
-    dataset = load_dataset("cranfield")
+    """0.4504 is what sentence-transformers' vectors reach at 256 tokens, on the first 400 documents
+    of Cranfield and the queries that have an answer among them (0.495 on the whole)."""
+    whole = load_dataset("cranfield")
+    documents = [record.document for record in islice(read_documents(whole.corpus), 400)]
+    ids = {document.id for document in documents}
+    qrels = {
+        query: {id: gain for id, gain in judged.items() if id in ids}
+        for query, judged in whole.qrels.items()
+    }
+    queries = tuple(q for q in whole.queries if any(gain > 0 for gain in qrels[q.id].values()))
+    dataset = replace(whole, queries=queries, qrels={q.id: qrels[q.id] for q in queries})
     with Retriever.create(tmp_path / "i", SpladeEncoder(splade_tiny)) as retriever:
-        retriever.add(record.document for record in read_documents(dataset.corpus))
+        retriever.add(documents)
         retriever.commit()
         report = evaluate(retriever, dataset)
-    assert report.scores.mean["nDCG@10"] == pytest.approx(0.495, abs=0.003)
+    assert report.scores.mean["nDCG@10"] == pytest.approx(0.4504, abs=0.003)
     reopened = Retriever.open(tmp_path / "i")
     assert reopened.encoder.options["max_length"] == 256
     explanation = reopened.explain("heat transfer", reopened.search("heat transfer", 1)[0].id)

@@ -9,9 +9,7 @@ in a process of its own::
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,6 +22,7 @@ import pytest
 
 pytest.importorskip("sparseret.kernels._native", reason="the native kernel is not built")
 
+from other_process import run_triton
 from sparseret.encoders import autoencoder_steps, triton_sums, triton_top_k
 from sparseret.encoders.autoencoder_training import AutoencoderTrainer
 from sparseret.errors import ConfigurationError, VectorError
@@ -195,25 +194,13 @@ def test_the_processor_does_without_the_kernels() -> None:
 # --- where they run -----------------------------------------------------------------------------
 
 
-def other_process(job: str, **environment: str) -> str:
-    pytest.importorskip("triton", reason="triton is not installed")
-    done = subprocess.run(
-        [sys.executable, str(Path(__file__).resolve()), job],
-        capture_output=True,
-        text=True,
-        env={**os.environ, **environment},
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
 def test_the_kernels_interpreted() -> None:
-    assert other_process("run", TRITON_INTERPRET="1") == "interpreted\n"
+    assert run_triton(__file__, "run", TRITON_INTERPRET="1") == "interpreted\n"
 
 
 def test_the_kernels_compile(tmp_path: Path) -> None:
     """The compiler takes less of Python than the interpreter, and needs no GPU."""
-    made = other_process("compile", TRITON_INTERPRET="0", TRITON_CACHE_DIR=str(tmp_path))
+    made = run_triton(__file__, "compile", TRITON_INTERPRET="0", TRITON_CACHE_DIR=str(tmp_path))
     assert made == "compiled\n" * 7
 
 
@@ -247,14 +234,6 @@ def compile_kernels() -> None:
         assert all(name.endswith("add.u32") for name in atomics), atomics
         assert made.asm["cubin"]
         print("compiled")
-
-
-@pytest.fixture
-def cuda() -> str:
-    if not torch.cuda.is_available():
-        pytest.skip("torch finds no GPU")
-    pytest.importorskip("triton", reason="triton is not installed")
-    return "cuda"
 
 
 def test_top_k_on_a_gpu(cuda: str) -> None:

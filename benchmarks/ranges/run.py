@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 
 from benchmarks.environment import environment
 from benchmarks.own_index import fresh_index
 from benchmarks.ranges.methods import Answer, Methods, Query
+from benchmarks.ranges.options import add_window_options
 from benchmarks.ranges.records import RANGE, MethodTimes, RangeReport, WindowSize
 from benchmarks.ranges.tables import markdown, plot_report
 from benchmarks.records_io import write_json
@@ -139,18 +139,5 @@ def _parser() -> argparse.ArgumentParser:
         help="splade-long, splade-short, msmarco-like:N (at most 2 million)",
     )  # fmt: skip
     parser.add_argument("--k", type=int, default=10)
-    parser.add_argument("--queries", type=int, default=100, help="at each size (default 100)")
-    parser.add_argument(
-        "--windows", type=int, default=20, help="random windows of each size (default 20)"
-    )
-    parser.add_argument(
-        "--smallest", type=int, default=16, metavar="E",
-        help="windows from 2**-E of the corpus (default 16)",
-    )  # fmt: skip
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument(
-        "--seconds", type=float, default=10.0,
-        help="of one method at one size; slower ones are put fewer queries (default 10)",
-    )  # fmt: skip
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/results"), help="a folder")
+    add_window_options(parser)
     return parser

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import time
 from collections.abc import Iterator, Sequence
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.rounds import without_collector
 from benchmarks.vectors.engine import Calls, Engine, Setting
 from benchmarks.vectors.truth import Truth
 
@@ -53,7 +53,7 @@ def time_setting(
 ) -> Timed:
     """One setting alone, in two passes over the queries; in one where a pass takes long."""
     calls = engine.calls(queries, k, setting)
-    with _without_collector():
+    with without_collector():
         for query in calls.queries[:_WARM_UP]:
             calls.search(query)
         began = time.perf_counter()
@@ -90,7 +90,7 @@ def time_rounds(
     times = np.empty((len(pairs), rounds, n))
     found: list[list[Any]] = [[] for _ in pairs]
     batches: list[list[float]] = [[] for _ in pairs]
-    with _without_collector():
+    with without_collector():
         for r in range(rounds):
             for block, begin in enumerate(range(0, n, _BLOCK)):
                 end = min(begin + _BLOCK, n)
@@ -124,16 +124,6 @@ def quiet() -> Iterator[None]:
             os.dup2(copy, descriptor)
             os.close(copy)
         os.close(nowhere)
-
-
-@contextmanager
-def _without_collector() -> Iterator[None]:
-    gc.collect()
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()
 
 
 def _answers(calls: Calls, begin: int, end: int) -> tuple[list[Any], NDArray[np.float64]]:

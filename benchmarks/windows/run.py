@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.environment import environment
+from benchmarks.ranges.options import add_window_options
 from benchmarks.ranges.run import window_sizes
 from benchmarks.records_io import write_json
 from benchmarks.rounds import latency, time_calls
@@ -169,21 +170,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--ef-construction", type=int, default=200)
     parser.add_argument("--k", type=int, default=10)
     parser.add_argument("--recall", type=float, default=0.95)
-    parser.add_argument("--queries", type=int, default=100, help="at each size (default 100)")
-    parser.add_argument(
-        "--windows", type=int, default=20, help="random windows of each size (default 20)"
-    )
-    parser.add_argument(
-        "--smallest", type=int, default=16, metavar="E",
-        help="windows from 2**-E of the corpus (default 16)",
-    )  # fmt: skip
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument(
-        "--seconds", type=float, default=10.0,
-        help="of one method at one size; slower ones are put fewer queries (default 10)",
-    )  # fmt: skip
+    add_window_options(parser)
     parser.add_argument(
         "--folder", type=Path, default=Path("build/windows"), help="where the segment is kept"
     )
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/results"), help="a folder")
     return parser

@@ -9,6 +9,8 @@ from typing import Annotated
 
 import typer
 
+from sparseret.cli.train_source import DocumentsArgument
+
 __all__ = ["concepts_command"]
 
 
@@ -22,13 +24,7 @@ class LossName(str, Enum):
 
 
 def concepts_command(
-    source: Annotated[
-        str,
-        typer.Argument(
-            help="Documents: a .jsonl or .tsv file (also .gz, .zst) or a folder in BEIR's layout.",
-            show_default=False,
-        ),
-    ],
+    source: DocumentsArgument,
     model: Annotated[
         str,
         typer.Option(

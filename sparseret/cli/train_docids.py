@@ -8,17 +8,13 @@ from typing import Annotated
 
 import typer
 
+from sparseret.cli.train_source import DocumentsArgument
+
 __all__ = ["docids_command"]
 
 
 def docids_command(
-    source: Annotated[
-        str,
-        typer.Argument(
-            help="Documents: a .jsonl or .tsv file (also .gz, .zst) or a folder in BEIR's layout.",
-            show_default=False,
-        ),
-    ],
+    source: DocumentsArgument,
     model: Annotated[
         str,
         typer.Option(

@@ -12,8 +12,22 @@ import typer
 from sparseret.cli.encoders import resolve_encoder
 from sparseret.protocols import Codec
 
-__all__ = ["EncodedBy", "ModelOption", "OutOption", "SourceArgument", "train_source"]
+__all__ = [
+    "DocumentsArgument",
+    "EncodedBy",
+    "ModelOption",
+    "OutOption",
+    "SourceArgument",
+    "train_source",
+]
 
+DocumentsArgument = Annotated[
+    str,
+    typer.Argument(
+        help="Documents: a .jsonl or .tsv file (also .gz, .zst) or a folder in BEIR's layout.",
+        show_default=False,
+    ),
+]
 SourceArgument = Annotated[
     str,
     typer.Argument(

@@ -27,10 +27,8 @@ concatenation.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from hashlib import sha256
 from itertools import accumulate, chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
@@ -39,8 +37,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparseret import kernels, vectors
-from sparseret.analysis import Analysis, load_analyzer, restore_analyzer
+from sparseret.analysis import Analysis, load_analyzer
 from sparseret.documents import Document
+from sparseret.encoders.options import analysis_options, read_description, write_description
+from sparseret.encoders.spaces import space_id
 from sparseret.encoders.vocabulary import MemoryVocabulary, OverlaidVocabulary
 from sparseret.errors import ConfigurationError, VectorError
 from sparseret.progress import progress_bar
@@ -159,23 +159,13 @@ class BM25Encoder:
     @classmethod
     def from_options(cls, options: Mapping[str, Any]) -> BM25Encoder:
         """Undo :attr:`options`. Raises ConfigurationError for an unknown one."""
-        given = dict(options)
-        if isinstance(given.get("analyzer"), Mapping):
-            given["analyzer"] = restore_analyzer(given["analyzer"])
-        known = {"variant", "k1", "b", "delta", "fields", "language", "analyzer"}
-        if unknown := sorted(given.keys() - known):
-            raise ConfigurationError(
-                f"bm25 has no option {unknown[0]!r}; it has {', '.join(sorted(known))}"
-            )
-        return cls(**given)
+        return cls(**analysis_options(cls, options))
 
     @property
     def space(self) -> str:
         """Id of the vector space: parameters, fields and analyzer."""
-        identity = json.dumps(
-            [self.variant, self.k1, self.b, self.delta, self.fields, self.analyzer.spec]
-        )
-        return f"bm25/{sha256(identity.encode()).hexdigest()[:16]}"
+        made = [self.variant, self.k1, self.b, self.delta, self.fields, self.analyzer.spec]
+        return space_id(self.name, made)
 
     @property
     def description(self) -> str:
@@ -393,8 +383,6 @@ class BM25Encoder:
 
     def save(self, path: str | Path) -> None:
         """Write options, and after :meth:`fit` vocabulary and statistics, to a folder."""
-        folder = Path(path)
-        folder.mkdir(parents=True, exist_ok=True)
         config: dict[str, Any] = {"encoder": self.name, "options": self.options}
         if isinstance(self._vocabulary, MemoryVocabulary):
             config["vocabulary"] = self._vocabulary.terms
@@ -402,7 +390,7 @@ class BM25Encoder:
             config["n_documents"] = self._statistics.n_documents
             config["mean_length"] = self._statistics.mean_length
             config["frequencies"] = self._statistics.frequencies.tolist()
-        (folder / "encoder.json").write_text(json.dumps(config, ensure_ascii=False), "utf-8")
+        write_description(Path(path), config)
 
     @classmethod
     def load(cls, path: str | Path) -> BM25Encoder:
@@ -411,13 +399,7 @@ class BM25Encoder:
         Raises:
             ConfigurationError: the folder holds no BM25 encoder.
         """
-        file = Path(path) / "encoder.json"
-        try:
-            config = json.loads(file.read_text("utf-8"))
-        except (OSError, ValueError) as error:
-            raise ConfigurationError(f"{file} cannot be read: {error}") from error
-        if not isinstance(config, dict) or config.get("encoder") != cls.name:
-            raise ConfigurationError(f"{file} does not describe a {cls.name} encoder")
+        config = read_description(Path(path), cls.name)
         encoder = cls.from_options(config["options"])
         encoder._vocabulary = MemoryVocabulary(config.get("vocabulary", []))
         if "frequencies" in config:

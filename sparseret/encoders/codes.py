@@ -8,10 +8,8 @@ the two are in different places.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,8 +26,7 @@ from sparseret.encoders.csr_layout import (
     write_dense,
 )
 from sparseret.encoders.dense_text import load_dense
-from sparseret.encoders.fields import whole_text
-from sparseret.encoders.latent_labels import read_labels, write_labels
+from sparseret.encoders.latent_labels import latent_label, read_labels, write_labels
 from sparseret.encoders.model_folder import find_folder, read_license, read_modules
 from sparseret.encoders.query_codes import query_coder
 from sparseret.encoders.saved_folder import (
@@ -42,9 +39,9 @@ from sparseret.encoders.saved_folder import (
     write_modules,
     write_settings,
 )
+from sparseret.encoders.spaces import space_id
 from sparseret.encoders.sparse_autoencoder import SparseAutoencoder
 from sparseret.errors import ConfigurationError
-from sparseret.progress import progress_bar
 from sparseret.protocols import Codec
 
 if TYPE_CHECKING:
@@ -160,7 +157,7 @@ class CodesEncoder:
     def space(self) -> str:
         """Id of the vector space: model, tokenizer, settings and codec."""
         made = [self.dense.identity, self.codec.space, self.query_k]
-        return f"codes/{sha256(json.dumps(made).encode()).hexdigest()[:16]}"
+        return space_id(self.name, made)
 
     @property
     def description(self) -> str:
@@ -186,9 +183,7 @@ class CodesEncoder:
     def term(self, column: int) -> str:
         """Name of a concept, label of a latent (:mod:`sparseret.encoders.latent_labels`), or the
         number of one that has none. Raises KeyError where there is no such column."""
-        if not 0 <= column < self.dim:
-            raise KeyError(column)
-        return self._labels.get(column, f"latent {column}")
+        return latent_label(self._labels, column, self.dim)
 
     @cached_property
     def _labels(self) -> Mapping[int, str]:
@@ -217,20 +212,13 @@ class CodesEncoder:
         self, documents: Sequence[Document | str], *, show_progress: bool = False
     ) -> NDArray[np.float32]:
         """What the codec is given of documents, shape (len(documents), n_features)."""
-        texts = whole_text(documents)
-        return self._dense(texts, self.dense.document_prompt, "documents", show_progress)
+        return self.dense.document_vectors(documents, show_progress=show_progress)
 
     def query_vectors(
         self, queries: Sequence[str], *, show_progress: bool = False
     ) -> NDArray[np.float32]:
         """The same of queries."""
-        return self._dense(queries, self.dense.query_prompt, "queries", show_progress)
-
-    def _dense(
-        self, texts: Sequence[str], prompt: str, what: str, show: bool
-    ) -> NDArray[np.float32]:
-        with progress_bar(f"Encoding {what}", len(texts), show=show) as advance:
-            return self.dense.encode(texts, prompt=prompt, advance=advance)
+        return self.dense.query_vectors(queries, show_progress=show_progress)
 
     # --- saving -----------------------------------------------------------------------------
 

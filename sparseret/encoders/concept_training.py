@@ -37,6 +37,7 @@ from sparseret.encoders.autoencoder_batches import read_arrays, read_rows, shuff
 from sparseret.encoders.autoencoder_steps import activations, choose_by_token, densify
 from sparseret.encoders.checkpoints import require_torch
 from sparseret.encoders.concepts import ConceptCodec
+from sparseret.encoders.options import whole_number
 from sparseret.errors import ConfigurationError, VectorError
 from sparseret.progress import progress_bar
 
@@ -108,10 +109,7 @@ class ConceptTrainer:
         for name, value, least in (
             ("epochs", epochs, 1), ("batch_size", batch_size, 2), ("seed", seed, 0),
         ):  # fmt: skip
-            if type(value) is not int or value < least:
-                raise ConfigurationError(
-                    f"{name} must be a whole number from {least}, got {value!r}"
-                )
+            whole_number(name, value, least)
         for name, number, most in (
             ("temperature", temperature, 100), ("gumbel_temperature", gumbel_temperature, 100),
             ("learning_rate", learning_rate, 10),

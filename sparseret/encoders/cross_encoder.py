@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from sparseret.encoders.checkpoints import on_device, reason, require_neural
 from sparseret.encoders.model_folder import find_folder, read_json, read_license
+from sparseret.encoders.options import whole_number
 from sparseret.encoders.text_batches import longest_input, resolve_length
 from sparseret.encoders.transformer_body import quiet_transformers
 from sparseret.errors import ConfigurationError
@@ -68,8 +69,7 @@ class CrossEncoder:
         device: str = "cpu",
     ) -> None:
         for option, value in (("batch_size", batch_size), ("batch_tokens", batch_tokens)):
-            if type(value) is not int or value < 1:
-                raise ConfigurationError(f"{option} must be a whole number from 1, got {value!r}")
+            whole_number(option, value, 1)
         self._root = root = find_folder(folder)
         settings, length = _read_settings(root)
         self.max_length = resolve_length(root, length if max_length is None else max_length)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,11 +12,10 @@ from numpy.typing import NDArray
 
 from sparseret.documents import Document
 from sparseret.encoders.dense_text import load_dense
-from sparseret.encoders.fields import whole_text
 from sparseret.encoders.model_folder import find_folder, read_license
 from sparseret.encoders.saved_folder import known_options, saved_name
+from sparseret.encoders.spaces import space_id
 from sparseret.errors import ConfigurationError
-from sparseret.progress import progress_bar
 
 __all__ = ["DenseTextEncoder"]
 
@@ -78,8 +75,7 @@ class DenseTextEncoder:
     @cached_property
     def space(self) -> str:
         """Id of the vector space: model, tokenizer and settings."""
-        digest = sha256(json.dumps(self.dense.identity).encode()).hexdigest()[:16]
-        return f"dense/{digest}"
+        return space_id(self.name, self.dense.identity)
 
     @property
     def description(self) -> str:
@@ -105,17 +101,10 @@ class DenseTextEncoder:
             ConfigurationError: the model cannot be used.
             MissingExtraError: torch or transformers is not installed.
         """
-        prompt = self.dense.document_prompt
-        return self._encode(whole_text(documents), prompt, "documents", show_progress)
+        return self.dense.document_vectors(documents, show_progress=show_progress)
 
     def encode_queries(
         self, queries: Sequence[str], *, show_progress: bool = False
     ) -> NDArray[np.float32]:
         """Vectors of queries, float32, shape (len(queries), dim); errors as for documents."""
-        return self._encode(queries, self.dense.query_prompt, "queries", show_progress)
-
-    def _encode(
-        self, texts: Sequence[str], prompt: str, what: str, show: bool
-    ) -> NDArray[np.float32]:
-        with progress_bar(f"Encoding {what}", len(texts), show=show) as advance:
-            return self.dense.encode(texts, prompt=prompt, advance=advance)
+        return self.dense.query_vectors(queries, show_progress=show_progress)

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from sparseret.documents import Document
 from sparseret.encoders.checkpoints import load_checkpoint, require_neural
+from sparseret.encoders.fields import whole_text
 from sparseret.encoders.model_folder import (
     Step,
     find_folder,
@@ -28,6 +30,7 @@ from sparseret.encoders.text_batches import (
     token_batches,
 )
 from sparseret.errors import ConfigurationError
+from sparseret.progress import progress_bar
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -125,6 +128,24 @@ class DenseText:
             self.document_prompt,
             self.query_prompt,
         ]
+
+    def document_vectors(
+        self, documents: Sequence[Document | str], *, show_progress: bool = False
+    ) -> NDArray[np.float32]:
+        """Vectors of documents, title and text read as one; errors and shape as of :meth:`encode`.
+
+        ``show_progress`` shows a bar.
+        """
+        texts = whole_text(documents)
+        with progress_bar("Encoding documents", len(texts), show=show_progress) as advance:
+            return self.encode(texts, prompt=self.document_prompt, advance=advance)
+
+    def query_vectors(
+        self, queries: Sequence[str], *, show_progress: bool = False
+    ) -> NDArray[np.float32]:
+        """Vectors of queries, likewise."""
+        with progress_bar("Encoding queries", len(queries), show=show_progress) as advance:
+            return self.encode(queries, prompt=self.query_prompt, advance=advance)
 
     def encode(
         self,

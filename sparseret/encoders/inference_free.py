@@ -8,10 +8,8 @@ Inference-Free Learned Sparse Retrievers. 2024.
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from hashlib import sha256
 from math import log1p
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,6 +29,7 @@ from sparseret.encoders.saved_folder import (
     write_routes,
     write_splade_side,
 )
+from sparseret.encoders.spaces import space_id
 from sparseret.encoders.splade import read_side
 from sparseret.encoders.splade_documents import MaskedLMEncoder, SpladeDocuments
 from sparseret.encoders.splade_model import (
@@ -148,7 +147,7 @@ class InferenceFreeEncoder(MaskedLMEncoder):
                 self._query_prompt,
                 self._query_pruning.options,
             ]
-            self._space = f"inference-free/{sha256(json.dumps(made).encode()).hexdigest()[:16]}"
+            self._space = space_id(self.name, made)
         return self._space
 
     @property

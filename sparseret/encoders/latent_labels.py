@@ -19,7 +19,7 @@ from sparseret.errors import ConfigurationError, VectorError
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
-__all__ = ["label_latents", "read_labels", "write_labels"]
+__all__ = ["label_latents", "latent_label", "read_labels", "write_labels"]
 
 _FILE = "labels.json"
 
@@ -75,6 +75,17 @@ def label_latents(
         if chosen:
             labels[latent] = ", ".join(chosen)
     return labels
+
+
+def latent_label(labels: Mapping[int, str], column: int, dim: int) -> str:
+    """Label of a latent of dim, or its number where it has none.
+
+    Raises:
+        KeyError: there is no such column.
+    """
+    if not 0 <= column < dim:
+        raise KeyError(column)
+    return labels.get(column, f"latent {column}")
 
 
 def read_labels(folder: Path) -> dict[int, str]:

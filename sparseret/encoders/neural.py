@@ -12,7 +12,6 @@ import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
-from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, get_args
 
@@ -33,6 +32,7 @@ from sparseret.encoders.options import whole_number
 from sparseret.encoders.reading import Reading, SpecialTokens, special_tokens, window_slices
 from sparseret.encoders.row_ops import join_rows, stack_rows
 from sparseret.encoders.saved_folder import known_options, read_saved, saved_name
+from sparseret.encoders.spaces import space_id
 from sparseret.encoders.splade_model import Long
 from sparseret.encoders.text_batches import longest_input, text_chunks, token_batches
 from sparseret.errors import ConfigurationError
@@ -187,8 +187,8 @@ class NeuralEncoder(ABC):
     @cached_property
     def space(self) -> str:
         """Id of the vector space: options that change vectors, and the digest of the files."""
-        identity = json.dumps([self.settings, digest_of_files(self._files())], sort_keys=True)
-        return f"{self.name}/{sha256(identity.encode()).hexdigest()[:16]}"
+        identity = [self.settings, digest_of_files(self._files())]
+        return space_id(self.name, identity, sort_keys=True)
 
     def _files(self) -> list[Path]:
         """The files that vectors depend on."""

@@ -16,19 +16,19 @@ semantic analysis", CogSci 2000; here the sum of the words' vectors is cut to a 
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sparseret.analysis import Analysis, load_analyzer, restore_analyzer
+from sparseret.analysis import Analysis, load_analyzer
 from sparseret.documents import Document
+from sparseret.encoders.options import analysis_options, read_description, write_description
 from sparseret.encoders.sdr_hash import cells_of, scatter
+from sparseret.encoders.spaces import space_id
 from sparseret.errors import ConfigurationError
 from sparseret.progress import progress_bar
 from sparseret.vectors import from_arrays
@@ -109,24 +109,13 @@ class SdrTextEncoder:
     @classmethod
     def from_options(cls, options: Mapping[str, Any]) -> SdrTextEncoder:
         """Undo :attr:`options`. Raises ConfigurationError for an unknown one."""
-        given = dict(options)
-        if isinstance(given.get("analyzer"), Mapping):
-            given["analyzer"] = restore_analyzer(given["analyzer"])
-        known = {"cells", "active", "cells_per_word", "ngrams", "seed", "language", "analyzer"}
-        if unknown := sorted(given.keys() - known):
-            raise ConfigurationError(
-                f"sdr has no option {unknown[0]!r}; it has {', '.join(sorted(known))}"
-            )
-        return cls(**given)
+        return cls(**analysis_options(cls, options))
 
     @property
     def space(self) -> str:
         """Id of the vector space: sizes, seed and analyzer."""
-        identity = json.dumps(
-            [self.cells, self.active, self.cells_per_word, self.ngrams, self.seed,
-             self.analyzer.spec]
-        )  # fmt: skip
-        return f"sdr/{sha256(identity.encode()).hexdigest()[:16]}"
+        made = [self.cells, self.active, self.cells_per_word, self.ngrams, self.seed]
+        return space_id(self.name, [*made, self.analyzer.spec])
 
     @property
     def description(self) -> str:
@@ -165,21 +154,12 @@ class SdrTextEncoder:
 
     def save(self, path: str | Path) -> None:
         """Write the options to a folder."""
-        folder = Path(path)
-        folder.mkdir(parents=True, exist_ok=True)
-        config = {"encoder": self.name, "options": self.options}
-        (folder / "encoder.json").write_text(json.dumps(config, ensure_ascii=False), "utf-8")
+        write_description(Path(path), {"encoder": self.name, "options": self.options})
 
     @classmethod
     def load(cls, path: str | Path) -> SdrTextEncoder:
         """Read what :meth:`save` wrote. Raises ConfigurationError for any other folder."""
-        file = Path(path) / "encoder.json"
-        try:
-            config = json.loads(file.read_text("utf-8"))
-        except (OSError, ValueError) as error:
-            raise ConfigurationError(f"{file} cannot be read: {error}") from error
-        if not isinstance(config, dict) or config.get("encoder") != cls.name:
-            raise ConfigurationError(f"{file} does not describe a {cls.name} encoder")
+        config = read_description(Path(path), cls.name)
         return cls.from_options(config["options"])
 
     def _encode(self, texts: Sequence[str], what: str, show_progress: bool) -> csr_array:

@@ -7,18 +7,17 @@ holds ``encoder``, as its own ``save`` writes it, and ``codec``.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sparseret.documents import Document
 from sparseret.encoders.codecs import load_codec
-from sparseret.encoders.latent_labels import read_labels, write_labels
+from sparseret.encoders.latent_labels import latent_label, read_labels, write_labels
 from sparseret.encoders.query_codes import query_coder
 from sparseret.encoders.saved_folder import known_options, read_options, read_saved, write_settings
+from sparseret.encoders.spaces import space_id
 from sparseret.errors import ConfigurationError
 from sparseret.protocols import Codec, CollectionEncoder, Encoder
 from sparseret.registry import load_saved_encoder
@@ -82,7 +81,7 @@ class SparseCodesEncoder:
     def space(self) -> str:
         """Id of the vector space: that of the encoder, and the codec."""
         made = [self.sparse.space, self.codec.space, self.query_k]
-        return f"{self.name}/{sha256(json.dumps(made).encode()).hexdigest()[:16]}"
+        return space_id(self.name, made)
 
     @property
     def description(self) -> str:
@@ -113,9 +112,7 @@ class SparseCodesEncoder:
     def term(self, column: int) -> str:
         """Label of a latent where it has one (:mod:`sparseret.encoders.latent_labels`), else its
         number. Raises KeyError where there is no such column."""
-        if not 0 <= column < self.dim:
-            raise KeyError(column)
-        return self._labels.get(column, f"latent {column}")
+        return latent_label(self._labels, column, self.dim)
 
     @cached_property
     def _labels(self) -> Mapping[int, str]:

@@ -5,9 +5,7 @@ Formulas and settings: :mod:`sparseret.encoders.splade_model`.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +25,7 @@ from sparseret.encoders.saved_folder import (
     write_routes,
     write_splade_side,
 )
+from sparseret.encoders.spaces import space_id
 from sparseret.encoders.splade_documents import MaskedLMEncoder, SpladeDocuments, identity
 from sparseret.encoders.splade_model import (
     Activation,
@@ -162,7 +161,7 @@ class SpladeEncoder(MaskedLMEncoder):
                 self._documents.identity,
                 identity(self._queries, self._query_prompt, self._query_pruning),
             ]
-            self._space = f"splade/{sha256(json.dumps(made).encode()).hexdigest()[:16]}"
+            self._space = space_id(self.name, made)
         return self._space
 
     @property

@@ -25,8 +25,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparseret.errors import ConfigurationError, CorruptIndexError, MissingExtraError
-from sparseret.indexers.dense_exact import Vectors, unpack
-from sparseret.indexers.dense_file import DenseFile
+from sparseret.indexers.dense_exact import Vectors, count_allowed
+from sparseret.indexers.dense_file import DenseFile, check_structure
 from sparseret.indexers.dense_settings import DenseKind, DenseSettings
 
 __all__ = ["ApproximateIndex", "Builder", "built_kind", "require_faiss"]
@@ -209,12 +209,7 @@ class ApproximateIndex:
 
     def __init__(self, file: DenseFile) -> None:
         self._faiss = _import_faiss()
-        # faiss trusts what it reads.
-        if zlib.crc32(file.structure.data) != file.checksums["structure"]:
-            raise CorruptIndexError(
-                f"{file.path}: checksum of structure is wrong. Restore the file from a backup or "
-                "build the index again"
-            )
+        check_structure(file, file.structure.data)  # faiss trusts what it reads
         self._is_graph = file.built == "hnsw"
         self._m = file.settings.m
         self._bytes = file.joined if self._is_graph else file.structure
@@ -251,9 +246,7 @@ class ApproximateIndex:
             threads: queries are spread over this many; what is found does not depend on it.
         """
         n = int(self._index.ntotal)
-        count = len(inside)
-        if allowed is not None:
-            count = int(np.count_nonzero(unpack(allowed, inside.start, inside.stop)))
+        count = count_allowed(inside, allowed)
         if count <= k:
             return [None] * len(queries)
         selector = _Selector(self._faiss, n, inside, allowed)

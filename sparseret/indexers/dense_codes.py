@@ -12,7 +12,6 @@ quantiser, for ``binary`` a float16 factor a row, and the codes, a row after the
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
@@ -22,8 +21,8 @@ from numpy.typing import NDArray
 
 from sparseret import kernels
 from sparseret.errors import ConfigurationError, CorruptIndexError
-from sparseret.indexers.dense_exact import Vectors, unpack
-from sparseret.indexers.dense_file import DenseFile
+from sparseret.indexers.dense_exact import Vectors, count_allowed, unpack
+from sparseret.indexers.dense_file import DenseFile, check_structure
 from sparseret.indexers.dense_settings import DenseSettings
 from sparseret.indexers.quantiser import CodeKind, Quantiser
 from sparseret.indexers.quantiser_fit import SAMPLE, fit_quantiser
@@ -131,11 +130,7 @@ class CodeIndex:
     def __init__(self, file: DenseFile) -> None:
         # A copy stays in memory; what is mapped could be dropped from it by the reading of vectors.
         data = file.structure.tobytes()
-        if zlib.crc32(data) != file.checksums["structure"]:
-            raise CorruptIndexError(
-                f"{file.path}: checksum of structure is wrong. Restore the file from a backup or "
-                "build the index again"
-            )
+        check_structure(file, data)
         n, dim = file.vectors.shape
         end = 8 + int.from_bytes(data[:8], "little")
         self.quantiser = Quantiser.from_bytes(data[8:end], f"{file.path}: its structure")
@@ -170,9 +165,7 @@ class CodeIndex:
                 not depend on it.
         """
         wanted = max(k, effort)
-        count = len(inside)
-        if allowed is not None:
-            count = int(np.count_nonzero(unpack(allowed, inside.start, inside.stop)))
+        count = count_allowed(inside, allowed)
         if count <= wanted:
             return [None] * len(queries)
         parts = 1

@@ -27,6 +27,7 @@ __all__ = [
     "DenseHits",
     "Vectors",
     "as_rows",
+    "count_allowed",
     "euclidean_norms",
     "exact_scores",
     "normalised",
@@ -203,6 +204,13 @@ def unpack(bits: NDArray[np.uint64], begin: int, end: int) -> NDArray[np.bool_]:
     first = begin // 8
     data = bits.view(np.uint8)[first : -(-end // 8)]
     return np.unpackbits(data, bitorder="little")[begin - 8 * first : end - 8 * first].view(bool)
+
+
+def count_allowed(inside: range, allowed: NDArray[np.uint64] | None) -> int:
+    """Rows inside a range that a bitmap of all rows allows; None allows all."""
+    if allowed is None:
+        return len(inside)
+    return int(np.count_nonzero(unpack(allowed, inside.start, inside.stop)))
 
 
 class _Best:

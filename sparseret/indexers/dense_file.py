@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import json
 import mmap
-import os
 import zlib
 from collections.abc import Iterable
 from pathlib import Path
@@ -25,14 +24,19 @@ from numpy.typing import NDArray
 from sparseret.errors import CorruptIndexError, IncompatibleIndexError
 from sparseret.indexers.dense_settings import DenseKind, DenseSettings
 from sparseret.indexers.segment_file import map_file
-from sparseret.indexers.segment_writer import fsync_folder, storage_error
+from sparseret.indexers.segment_writer import HEADER_BYTES, storage_error, write_header
 
-__all__ = ["DenseFile", "DenseFileWriter", "damaged_arrays", "read_dense_file"]
+__all__ = [
+    "DenseFile",
+    "DenseFileWriter",
+    "check_structure",
+    "damaged_arrays",
+    "read_dense_file",
+]
 
 _FORMAT = "sparseret-dense-segment"
 _VERSION = 1
 _ALIGNMENT = 64
-_HEADER_BYTES = 4096
 _DTYPES: dict[str, np.dtype[Any]] = {
     "I64": np.dtype("<i8"),
     "F32": np.dtype("<f4"),
@@ -86,7 +90,7 @@ class DenseFileWriter:
         self._finished = False
         try:
             self._file = path.open("xb")
-            self._file.seek(_HEADER_BYTES)
+            self._file.seek(HEADER_BYTES)
         except OSError as error:
             raise storage_error(path, error) from error
 
@@ -133,21 +137,10 @@ class DenseFileWriter:
             "settings": settings.to_json(),
             "built": built,
             "largest_norm": repr(largest_norm),
-            "crc32": json.dumps(self._crc),
         }
-        text = json.dumps({"__metadata__": metadata, **self._entries}).encode()
-        prefix = (_HEADER_BYTES - 8).to_bytes(8, "little") + text.ljust(_HEADER_BYTES - 8)
-        try:
-            self._file.seek(0)
-            self._file.write(prefix)
-            self._file.flush()
-            os.fsync(self._file.fileno())
-            self._file.close()
-            fsync_folder(self._path.parent)
-        except OSError as error:
-            raise storage_error(self._path, error) from error
+        crc = write_header(self._path, self._file, metadata, self._crc, self._entries)
         self._finished = True
-        return _HEADER_BYTES + self._end, zlib.crc32(prefix)
+        return HEADER_BYTES + self._end, crc
 
     def __enter__(self) -> DenseFileWriter:
         return self
@@ -231,6 +224,15 @@ def damaged_arrays(file: DenseFile) -> list[str]:
     return [
         name for name in _ARRAYS if zlib.crc32(getattr(file, name).data) != file.checksums[name]
     ]
+
+
+def check_structure(file: DenseFile, data: bytes | memoryview) -> None:
+    """Raises CorruptIndexError where the bytes of the structure, as given, were altered."""
+    if zlib.crc32(data) != file.checksums["structure"]:
+        raise CorruptIndexError(
+            f"{file.path}: checksum of structure is wrong. Restore the file from a backup or "
+            "build the index again"
+        )
 
 
 def _array(mapped: Any, entry: Any, begin: int) -> NDArray[Any]:

@@ -16,13 +16,13 @@ from sparseret.indexers.dense_exact import as_rows
 from sparseret.indexers.dense_settings import DenseSettings
 from sparseret.indexers.dense_snapshot import DenseSnapshot
 from sparseret.indexers.dense_store import DenseStore
+from sparseret.indexers.legs import calibration_is_due
 from sparseret.indexers.quantiser import Quantiser
 from sparseret.indexers.state import State
 
 __all__ = ["DenseLeg"]
 
 _SAMPLE_QUERIES = 100
-_LEAST_CALIBRATED = 2000  # documents: below, exact search is as fast
 _LARGEST_HALF = float(np.finfo(np.float16).max)
 
 
@@ -88,11 +88,8 @@ class DenseLeg:
     @property
     def calibration_is_due(self) -> bool:
         """Whether the leg has no calibration, or one from when it was of another size."""
-        n = self.snapshot.n_documents
-        if not self.is_tunable or n < _LEAST_CALIBRATED:
-            return False
-        known = self.calibration
-        return known is None or not 0.5 < n / max(known.n_documents, 1) < 2.0
+        known = None if self.calibration is None else self.calibration.n_documents
+        return self.is_tunable and calibration_is_due(self.snapshot.n_documents, known)
 
     def sample(self, queries: Any) -> NDArray[np.float32] | None:
         """Queries to calibrate with, checked; None for some of the documents.

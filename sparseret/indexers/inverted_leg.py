@@ -11,6 +11,7 @@ from sparseret.errors import ConfigurationError, IncompatibleIndexError, VectorE
 from sparseret.indexers.calibration import Calibration, calibrate
 from sparseret.indexers.catalog import CALIBRATION, REDUCTION
 from sparseret.indexers.inverted_store import InvertedStore
+from sparseret.indexers.legs import calibration_is_due
 from sparseret.indexers.reduction import Reduction
 from sparseret.indexers.snapshot import Snapshot
 from sparseret.indexers.state import State
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 __all__ = ["InvertedLeg"]
 
 _SAMPLE_QUERIES = 100
-_LEAST_CALIBRATED = 2000  # documents: below, exact search is as fast
 _MAX_NNZ_AT_ONCE = 2**31  # a segment has room for a buffer and this
 
 
@@ -109,11 +109,8 @@ class InvertedLeg:
     @property
     def calibration_is_due(self) -> bool:
         """Whether the leg has no calibration, or one from when it was of another size."""
-        n = self.snapshot.n_documents
-        if not self.is_tunable or n < _LEAST_CALIBRATED:
-            return False
-        known = self.calibration
-        return known is None or not 0.5 < n / max(known.n_documents, 1) < 2.0
+        known = None if self.calibration is None else self.calibration.n_documents
+        return self.is_tunable and calibration_is_due(self.snapshot.n_documents, known)
 
     def sample(self, queries: Any) -> csr_array | None:
         """Queries to calibrate with, checked; None for some made from documents.

@@ -14,7 +14,9 @@ from typing import Any, Literal, NamedTuple, Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["LegKind", "LegRecord", "LegStore", "PartFile", "WrittenFile"]
+__all__ = ["LegKind", "LegRecord", "LegStore", "PartFile", "WrittenFile", "calibration_is_due"]
+
+_LEAST_CALIBRATED = 2000  # documents: below, exact search is as fast
 
 LegKind: TypeAlias = Literal["inverted", "dense"]
 
@@ -100,3 +102,15 @@ class LegStore(Protocol):
             parts: files of this leg, ascending by numbers, and which documents of each are kept,
                 shape (n_docs,); None for all. One document at least is kept.
         """
+
+
+def calibration_is_due(n: int, n_calibrated: int | None) -> bool:
+    """Whether a leg of n documents should be calibrated.
+
+    Args:
+        n: documents that it has.
+        n_calibrated: how many it had when it was calibrated; None if it never was.
+    """
+    if n < _LEAST_CALIBRATED:
+        return False
+    return n_calibrated is None or not 0.5 < n / max(n_calibrated, 1) < 2.0

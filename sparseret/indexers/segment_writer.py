@@ -11,7 +11,7 @@ import os
 import zlib
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,11 +27,13 @@ if TYPE_CHECKING:
 __all__ = [
     "DTYPES",
     "FORMAT",
+    "HEADER_BYTES",
     "SEGMENT_VERSION",
     "SegmentWriter",
     "flatten",
     "fsync_folder",
     "storage_error",
+    "write_header",
     "write_segment",
 ]
 
@@ -40,8 +42,8 @@ SEGMENT_VERSION = 3
 version 2 without ``row_values``, where all stored values are one and the same."""
 FORMAT = "sparseret-segment"
 _ALIGNMENT = 64
-_HEADER_BYTES = 4096
-"""Reserved by :class:`SegmentWriter`: about twice what its dozen of arrays takes."""
+HEADER_BYTES = 4096
+"""Reserved by writers that fill it in last: about twice what a dozen of arrays takes."""
 DTYPES: dict[str, np.dtype[Any]] = {
     "I64": np.dtype("<i8"),
     "I32": np.dtype("<i4"),
@@ -152,7 +154,7 @@ class SegmentWriter:
         """Write further values of an array."""
         data = np.ascontiguousarray(array, array.dtype.newbyteorder("<")).data.cast("B")
         try:
-            self._file.seek(_HEADER_BYTES + self._next[name])
+            self._file.seek(HEADER_BYTES + self._next[name])
             written = 0
             while written < len(data):  # a large write may be done in part
                 written += self._file.write(data[written:])
@@ -174,19 +176,9 @@ class SegmentWriter:
         for name, array in last.items():
             self._reserve(name, array.dtype, len(array))
             self.append(name, array)
-        metadata = {**self._metadata, "crc32": json.dumps(self._crc)}
-        text = json.dumps({"__metadata__": metadata, **self._entries}).encode()
-        prefix = (_HEADER_BYTES - 8).to_bytes(8, "little") + text.ljust(_HEADER_BYTES - 8)
-        try:
-            self._file.seek(0)
-            self._file.write(prefix)
-            os.fsync(self._file.fileno())
-            self._file.close()
-            fsync_folder(self._path.parent)
-        except OSError as error:
-            raise storage_error(self._path, error) from error
+        crc = write_header(self._path, self._file, self._metadata, self._crc, self._entries)
         self._finished = True
-        return _HEADER_BYTES + self._end, zlib.crc32(prefix)
+        return HEADER_BYTES + self._end, crc
 
     def __enter__(self) -> SegmentWriter:
         return self
@@ -234,6 +226,43 @@ def _entry(dtype: np.dtype[Any], length: int, offset: int) -> dict[str, Any]:
         "shape": [length],
         "data_offsets": [offset, offset + length * dtype.itemsize],
     }
+
+
+def write_header(
+    path: Path,
+    file: IO[bytes],
+    metadata: Mapping[str, str],
+    checksums: Mapping[str, int],
+    entries: Mapping[str, Any],
+) -> int:
+    """Write the header of a file whose first HEADER_BYTES were left free, fsync and close it.
+
+    Args:
+        path: of the file.
+        file: open for writing, its arrays written.
+        metadata: of the whole.
+        checksums: CRC-32 of each array.
+        entries: of each array, as safetensors describes it.
+
+    Returns:
+        CRC-32 of the header.
+
+    Raises:
+        StorageError: the disk is full, or the system refuses otherwise.
+    """
+    whole = {**metadata, "crc32": json.dumps(checksums)}
+    text = json.dumps({"__metadata__": whole, **entries}).encode()
+    header = (HEADER_BYTES - 8).to_bytes(8, "little") + text.ljust(HEADER_BYTES - 8)
+    try:
+        file.seek(0)
+        file.write(header)
+        file.flush()
+        os.fsync(file.fileno())
+        file.close()
+        fsync_folder(path.parent)
+    except OSError as error:
+        raise storage_error(path, error) from error
+    return zlib.crc32(header)
 
 
 def storage_error(path: Path, error: OSError) -> StorageError:

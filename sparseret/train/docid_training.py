@@ -21,6 +21,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from sparseret.encoders.autoencoder_batches import read_arrays, read_rows, shuffled_batches
 from sparseret.encoders.checkpoints import require_torch
+from sparseret.encoders.options import whole_number
 from sparseret.errors import ConfigurationError, VectorError
 from sparseret.indexers.docid_model import DocidIndex, DocidModel
 from sparseret.progress import progress_bar
@@ -112,10 +113,7 @@ class DocidTrainer:
             ("hidden", hidden, 0), ("epochs", epochs, 1), ("batch_size", batch_size, 1),
             ("candidates", 1 if candidates is None else candidates, 1), ("seed", seed, 0),
         ):  # fmt: skip
-            if type(value) is not int or value < least:
-                raise ConfigurationError(
-                    f"{name} must be a whole number from {least}, got {value!r}"
-                )
+            whole_number(name, value, least)
         for name, number, most in (("scale", scale, 1000), ("learning_rate", learning_rate, 10)):
             if not 0 < number < most:
                 raise ConfigurationError(f"{name} must be above 0 and below {most}, got {number!r}")

@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 
 from sparseret import kernels
 from sparseret.encoders.checkpoints import require_torch
+from sparseret.encoders.options import whole_number
 from sparseret.errors import ConfigurationError, VectorError
 from sparseret.indexers.dense_exact import as_rows
 from sparseret.indexers.quantiser import Quantiser
@@ -81,11 +82,7 @@ class TwoStageSettings:
             ("steps", 1), ("batch_size", 2), ("neighbours", 1), ("hops", 1), ("negatives", 1),
             ("seed", 0),
         ):  # fmt: skip
-            value = getattr(self, name)
-            if type(value) is not int or value < least:
-                raise ConfigurationError(
-                    f"{name} must be a whole number from {least}, got {value!r}"
-                )
+            whole_number(name, getattr(self, name), least)
         if not (self.learning_rate > 0 and self.temperature > 0):
             raise ConfigurationError(
                 "learning_rate and temperature must be above 0, got "

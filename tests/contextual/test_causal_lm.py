@@ -246,13 +246,13 @@ def test_training_beats_the_untrained_model(
     from sparseret.train.scratch import new_causal_lm
 
     texts = [document.content for document in material.documents]
-    folder = new_causal_lm(tmp_path / "lm", texts, vocabulary=2000, hidden=128, layers=1)
+    folder = new_causal_lm(tmp_path / "lm", texts, vocabulary=2000, hidden=64, layers=1)
     model = CausalSpladeModel.load(folder, top_k=64)
     model.max_length = 48
     settings = TrainingSettings(
         steps=120,
         batch_size=12,
-        learning_rate=6e-4,
+        learning_rate=1e-3,
         scale=0.5,
         flops_queries=0.1,
         flops_documents=0.1,

@@ -7,11 +7,12 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
+from bert_by_hand import in_words, run_bert
 from sparseret.documents import Document
 from sparseret.encoders.deepimpact import DeepImpactEncoder, DeepImpactModel
 from sparseret.errors import ConfigurationError
@@ -41,26 +42,11 @@ def folder(masked_lm: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def by_hand(folder: Path, text: str, words: dict[str, int]) -> dict[str, float]:
     """The formula by transformers' own classes, for words given with the token they begin at."""
-    import torch
-    from safetensors.torch import load_file
-    from tokenizers import Tokenizer
-    from transformers import BertConfig, BertModel
-
-    weights = load_file(folder / "model.safetensors")
-    body = BertModel(BertConfig.from_pretrained(folder)).eval()
-    body.load_state_dict({n[5:]: w for n, w in weights.items() if n.startswith("bert.")})
-    encoding = Tokenizer.from_file(str(folder / "tokenizer.json")).encode(text)
+    _, states, weights = run_bert(folder, text)
     head = {name[21:]: w for name, w in weights.items() if name.startswith("impact_score_encoder")}
-    with torch.inference_mode():
-        states = body(torch.tensor([encoding.ids])).last_hidden_state[0]
-        inner = (states @ head["0.weight"].T + head["0.bias"]).relu()
-        impacts = (inner @ head["3.weight"].T + head["3.bias"]).relu().squeeze(1)
+    inner = (states @ head["0.weight"].T + head["0.bias"]).relu()
+    impacts = (inner @ head["3.weight"].T + head["3.bias"]).relu().squeeze(1)
     return {word: float(impacts[at]) for word, at in words.items() if impacts[at] > 0}
-
-
-def in_words(encoder: DeepImpactEncoder, row: Any) -> dict[str, float]:
-    terms = map(encoder.term, row.indices.tolist())
-    return dict(zip(terms, row.data.tolist(), strict=True))
 
 
 def first_tokens(folder: Path, text: str, words: list[str]) -> dict[str, int]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
+from bert_by_hand import in_words, run_bert
 from sparseret.documents import Document
 from sparseret.encoders.unicoil import UniCoilEncoder, UniCoilModel
 from sparseret.errors import ConfigurationError, MissingExtraError
@@ -40,18 +41,7 @@ def folder(masked_lm: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def by_hand(folder: Path, text: str, *, query: bool) -> dict[str, float]:
     """The formula, one text and one token at a time, by transformers' own classes."""
-    import torch
-    from safetensors.torch import load_file
-    from tokenizers import Tokenizer
-    from transformers import BertConfig, BertModel
-
-    weights = load_file(folder / "model.safetensors")
-    body = BertModel(BertConfig.from_pretrained(folder)).eval()
-    body.load_state_dict({n[5:]: w for n, w in weights.items() if n.startswith("bert.")})
-    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-    encoding = tokenizer.encode(text)
-    with torch.inference_mode():
-        states = body(torch.tensor([encoding.ids])).last_hidden_state[0]
+    encoding, states, weights = run_bert(folder, text)
     found: dict[str, float] = {}
     for token, state in zip(encoding.tokens, states, strict=True):
         if token in ("[CLS]", "[SEP]"):
@@ -60,11 +50,6 @@ def by_hand(folder: Path, text: str, *, query: bool) -> dict[str, float]:
         before = found.get(token, 0.0)
         found[token] = before + weight if query else max(before, weight)
     return {token: weight for token, weight in found.items() if weight > 0}
-
-
-def in_words(encoder: Encoder, row: Any) -> dict[str, float]:
-    terms = map(encoder.term, row.indices.tolist())
-    return dict(zip(terms, row.data.tolist(), strict=True))
 
 
 @pytest.mark.parametrize("query", [False, True])
