@@ -35,6 +35,7 @@ __all__ = [
     "AnyEncoder",
     "bind_legs",
     "create_index",
+    "encoder_records",
     "has_encoders",
     "open_index",
     "recorded_encoders",
@@ -132,6 +133,34 @@ def has_encoders(path: Path) -> bool:
         catalog.close()
 
 
+def encoder_records(path: Path) -> dict[str, tuple[str, dict[str, Any]]]:
+    """Name and options of the encoder of each leg, in their order.
+
+    Raises:
+        IndexNotFoundError: no index there.
+        IncompatibleIndexError: vectors without an encoder.
+        CorruptIndexError: the record is damaged.
+    """
+    catalog = Catalog(path, writable=False)
+    try:
+        if catalog.has_meta(f"setting:{_ENCODERS}"):
+            read = json.loads(catalog.meta(f"setting:{_ENCODERS}"))
+        elif catalog.has_meta(f"setting:{_ENCODER}"):
+            read = {"": json.loads(catalog.meta(f"setting:{_ENCODER}"))}
+        else:
+            raise IncompatibleIndexError(
+                f"{path} holds vectors without an encoder: open it as an InvertedIndex"
+            )
+        return {leg.name: (read[leg.name]["name"], read[leg.name]["options"])
+                for leg in catalog.legs}  # fmt: skip
+    except (KeyError, TypeError, json.JSONDecodeError) as error:
+        raise CorruptIndexError(
+            f"{path}: the record of the encoder is damaged. Restore catalog.sqlite from a backup"
+        ) from error
+    finally:
+        catalog.close()
+
+
 def recorded_encoders(
     path: Path, given: AnyEncoder | Mapping[str, AnyEncoder] | None, *, degrade: bool
 ) -> list[AnyEncoder | Exception]:
@@ -151,7 +180,7 @@ def recorded_encoders(
     """
     if given is not None and not isinstance(given, Mapping):
         return [given]
-    records = _records(path)
+    records = encoder_records(path)
     if unknown := [name for name in given or {} if name not in records]:
         raise ConfigurationError(f"{path} has no leg {unknown[0]!r}; it has {', '.join(records)}")
     found: list[AnyEncoder | Exception] = []
@@ -230,27 +259,5 @@ def _names(path: Path) -> list[str]:
     catalog = Catalog(path, writable=False)
     try:
         return [leg.name for leg in catalog.legs]
-    finally:
-        catalog.close()
-
-
-def _records(path: Path) -> dict[str, tuple[str, dict[str, Any]]]:
-    """Name and options of the encoder of each leg."""
-    catalog = Catalog(path, writable=False)
-    try:
-        if catalog.has_meta(f"setting:{_ENCODERS}"):
-            read = json.loads(catalog.meta(f"setting:{_ENCODERS}"))
-        elif catalog.has_meta(f"setting:{_ENCODER}"):
-            read = {"": json.loads(catalog.meta(f"setting:{_ENCODER}"))}
-        else:
-            raise IncompatibleIndexError(
-                f"{path} holds vectors without an encoder: open it as an InvertedIndex"
-            )
-        return {leg.name: (read[leg.name]["name"], read[leg.name]["options"])
-                for leg in catalog.legs}  # fmt: skip
-    except (KeyError, TypeError, json.JSONDecodeError) as error:
-        raise CorruptIndexError(
-            f"{path}: the record of the encoder is damaged. Restore catalog.sqlite from a backup"
-        ) from error
     finally:
         catalog.close()

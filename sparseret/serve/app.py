@@ -20,6 +20,7 @@ from starlette.responses import Response
 from sparseret import __version__
 from sparseret.errors import SparseretError
 from sparseret.serve import models, tei_models
+from sparseret.serve.about_routes import about_routes
 from sparseret.serve.document_routes import document_routes
 from sparseret.serve.front import PUBLIC, Front
 from sparseret.serve.index_routes import index_routes
@@ -79,7 +80,7 @@ def create_app(service: Service) -> FastAPI:
         redoc_url=None,
         middleware=[*([cors] if allowed else []), front],
     )
-    for routes in (search_routes, document_routes, index_routes, tei_routes):
+    for routes in (about_routes, search_routes, document_routes, index_routes, tei_routes):
         app.include_router(routes(service))
     app.include_router(page_routes())
     for kind in (Problem, SparseretError, ValidationError, RequestValidationError, HTTPException):

@@ -36,13 +36,13 @@ def document_routes(service: Service) -> APIRouter:
         dependencies=writing,
         responses={
             200: {"model": models.Added},
-            **responses(404, 408, 409, 415, 422, 424, 507),
+            **responses(404, 409, 415, 422, 424, 507),
         },
         openapi_extra=takes(models.DocumentIn, _EXAMPLES, NDJSON),
     )
     async def add_documents(request: Request, index: str = INDEX, mode: How = "add") -> Response:
         served, settings = service.indexes[index], service.settings
-        raw = await read_body(request, settings.max_documents_body, settings.body_timeout, NDJSON)
+        raw = await read_body(request, settings.max_documents_body, NDJSON)
 
         def add(retriever: Retriever) -> int:
             documents = parse_documents(raw.splitlines(), "line")
@@ -55,7 +55,7 @@ def document_routes(service: Service) -> APIRouter:
         "/indexes/{index}/documents/delete",
         summary="Delete documents by their ids; committed when answered",
         dependencies=writing,
-        responses={200: {"model": models.Deleted}, **responses(404, 408, 409, 415, 422, 507)},
+        responses={200: {"model": models.Deleted}, **responses(404, 409, 415, 422, 507)},
         openapi_extra=takes(models.DeleteRequest, {"two": {"ids": ["n1", "n2"]}}),
     )
     async def delete_documents(request: Request, index: str = INDEX) -> Response:

@@ -48,7 +48,7 @@ def index_routes(service: Service) -> APIRouter:
         summary="Make an empty index",
         status_code=201,
         dependencies=writing,
-        responses={201: {"model": models.Created}, **responses(408, 409, 415, 422, 424, 507)},
+        responses={201: {"model": models.Created}, **responses(409, 415, 422, 424, 507)},
         openapi_extra=takes(models.CreateRequest, _EXAMPLES),
     )
     async def create_index(request: Request) -> Response:

@@ -96,8 +96,6 @@ RESPONSES: Mapping[int, dict[str, Any]] = {
                    error_type="Forbidden"),
     404: _response("No such index or document", error="no index 'news'", error_type="NotFound"),
     405: _response("Another method", error="Method Not Allowed", error_type="Unsupported"),
-    408: _response("The body did not arrive in time", error="the body took longer than 30 s",
-                   error_type="Timeout"),
     409: _response("In the way of what is there", error="document id 'a' is in the index already",
                    error_type="Conflict"),
     413: _response("Larger than the limit", error="batch size 33 > maximum allowed batch size 32",

@@ -16,7 +16,7 @@ from sparseret.indexers.fusion import Convex, Fusion, ReciprocalRank
 from sparseret.protocols import DenseEncoder, Encoder
 from sparseret.retriever import Result, Retriever
 from sparseret.serve import models
-from sparseret.serve.bodies import answer, takes
+from sparseret.serve.bodies import DirectRoute, answer, takes
 from sparseret.serve.problems import Problem, responses
 from sparseret.serve.served import NAME
 from sparseret.serve.service import Service
@@ -41,12 +41,12 @@ _TEXTS = {"query": {"inputs": "lift of a wing"}, "documents": {"inputs": ["a", "
 
 def search_routes(service: Service) -> APIRouter:
     """Routes for searching and for looking at vectors."""
-    router = APIRouter(tags=["search"])
+    router = APIRouter(tags=["search"], route_class=DirectRoute)
 
     @router.post(
         "/indexes/{index}/search",
         summary="Search an index by text, by vectors, or by documents like those wanted",
-        responses={200: {"model": models.SearchAnswer}, **responses(404, 408, 415, 422, 424)},
+        responses={200: {"model": models.SearchAnswer}, **responses(404, 415, 422, 424)},
         openapi_extra=takes(models.SearchRequest, _EXAMPLES),
     )
     async def search(request: Request, index: str = INDEX) -> Response:
@@ -61,7 +61,7 @@ def search_routes(service: Service) -> APIRouter:
     @router.post(
         "/encode",
         summary="Encode texts, and name the terms of their vectors",
-        responses={200: {"model": models.EncodeAnswer}, **responses(404, 408, 415, 422, 424)},
+        responses={200: {"model": models.EncodeAnswer}, **responses(404, 415, 422, 424)},
         openapi_extra=takes(models.EncodeRequest, _TEXTS),
     )
     async def encode(request: Request) -> Response:
@@ -89,8 +89,6 @@ def _search(retriever: Retriever, wanted: models.SearchRequest, ticket: Ticket) 
     if vectors is None:
         found = retriever.search(wanted.query, wanted.k, **feedback, **effort, **shared)
     else:
-        if wanted.query is not None or wanted.like or wanted.unlike:
-            raise Problem(422, "Validation", "give a text, or vectors, not both")
         found = retriever.search_vectors(vectors, wanted.k, **effort, **shared)
         legs = list(vectors) if isinstance(vectors, Mapping) else legs
     explained: list[Explanation | None] = []
@@ -178,6 +176,9 @@ def _fusion(given: models.FusionBody | None) -> Fusion | None:
 
 def _vectors(retriever: Retriever, wanted: models.SearchRequest) -> Any:
     """The vectors of a request as the retriever takes them; None without."""
+    given = wanted.vector is not None or wanted.vectors is not None
+    if given and (wanted.query is not None or wanted.like or wanted.unlike):
+        raise Problem(422, "Validation", "give a text, or vectors, not both")
     if wanted.vectors is not None:
         if wanted.vector is not None:
             raise Problem(422, "Validation", "give vector or vectors, not both")
@@ -189,6 +190,8 @@ def _vectors(retriever: Retriever, wanted: models.SearchRequest) -> Any:
 
 
 def _vector(retriever: Retriever, leg: str, given: models.Vector) -> csr_array | list[float]:
+    if leg not in retriever.legs:
+        raise Problem(422, "Validation", f"there is no leg {leg!r}: {', '.join(retriever.legs)}")
     encoder = retriever.encoders.get(leg)
     if isinstance(encoder, DenseEncoder):
         return [float(v) for v in given if not isinstance(v, models.SparseValue)]

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from sparseret.errors import ConfigurationError, IndexExistsError, StorageError
 from sparseret.indexers.catalog import Catalog
-from sparseret.legs import AnyEncoder, recorded_encoders
+from sparseret.legs import AnyEncoder, encoder_records, recorded_encoders
 from sparseret.retriever import Retriever
 from sparseret.serve.micro_batches import batching
 from sparseret.serve.problems import Problem
@@ -87,10 +87,20 @@ class ServedIndexes:
         self._encoders: dict[str, AnyEncoder] = {}
 
     @classmethod
-    def open(cls, folders: Sequence[str | Path], max_batch: int) -> ServedIndexes:
+    def open(
+        cls,
+        folders: Sequence[str | Path],
+        max_batch: int,
+        encoders: Iterable[AnyEncoder] = (),
+    ) -> ServedIndexes:
         """Indexes by their folders, as ``FOLDER`` or ``NAME=FOLDER``.
 
         A folder that is no index is one of indexes, in which new ones can be made, too.
+
+        Args:
+            folders: as above.
+            max_batch: as above.
+            encoders: that are made already; indexes that were made with the like of them use them.
 
         Raises:
             ConfigurationError: two folders of indexes, two indexes of a name, or a name that
@@ -99,6 +109,8 @@ class ServedIndexes:
         """
         named, root = _locate(folders)
         served = cls(root, max_batch)
+        for encoder in encoders:
+            served.share(encoder)
         try:
             for name, folder in named.items():
                 served._indexes[name] = ServedIndex(name, served._open(folder))
@@ -161,7 +173,7 @@ class ServedIndexes:
 
     def share(self, encoder: AnyEncoder) -> AnyEncoder:
         """The encoder of a name and options that is there already, or this one in micro-batches."""
-        key = f"{encoder.name} {sorted(encoder.options.items())!r}"
+        key = _key(encoder.name, encoder.options)
         return self._encoders.setdefault(key, batching(encoder, self._max_batch))
 
     def refresh(self) -> None:
@@ -175,19 +187,23 @@ class ServedIndexes:
             index.close()
 
     def _open(self, folder: Path) -> Retriever:
-        encoders: list[AnyEncoder] = []
-        for encoder in recorded_encoders(folder, None, degrade=False):
+        records = encoder_records(folder)
+        known = {
+            leg: self._encoders[_key(name, options)]
+            for leg, (name, options) in records.items()
+            if _key(name, options) in self._encoders
+        }
+        encoders: dict[str, AnyEncoder] = {}
+        found = recorded_encoders(folder, known or None, degrade=False)
+        for leg, encoder in zip(records, found, strict=True):
             if isinstance(encoder, Exception):  # pragma: no cover - not without degrade
                 raise encoder
-            encoders.append(self.share(encoder))
-        if len(encoders) == 1:
-            return Retriever.open(folder, encoders[0])
-        catalog = Catalog(folder, writable=False)
-        try:
-            names = [leg.name for leg in catalog.legs]
-        finally:
-            catalog.close()
-        return Retriever.open(folder, dict(zip(names, encoders, strict=True)))
+            encoders[leg] = known.get(leg) or self.share(encoder)
+        return Retriever.open(folder, encoders)
+
+
+def _key(name: str, options: Mapping[str, Any]) -> str:
+    return f"{name} {sorted(options.items())!r}"
 
 
 def _locate(folders: Iterable[str | Path]) -> tuple[dict[str, Path], Path | None]:

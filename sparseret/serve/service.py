@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -54,11 +55,11 @@ class Service:
         self.settings = settings = settings or Settings()
         self.keys = keys
         self.reranker = reranker
-        self.indexes = ServedIndexes.open(folders, settings.max_batch)
         made = {
             name: load_any_encoder(each) if isinstance(each, str) else each
             for name, each in (encoders or {}).items()
         }
+        self.indexes = ServedIndexes.open(folders, settings.max_batch, made.values())
         self.encoders = {name: self.indexes.share(each) for name, each in made.items()}
         self.reads = Work(settings.threads, settings.queue, settings.timeout, "read")
         self.writes = Work(4, settings.write_queue, settings.write_timeout, "write")
@@ -97,7 +98,7 @@ class Service:
             pydantic.ValidationError: not what the model says.
         """
         settings = self.settings
-        raw = await read_body(request, settings.max_body, settings.body_timeout, JSON)
+        raw = await read_body(request, settings.max_body, JSON)
         if len(raw) <= _SMALL:
             return parse(model, raw)
         return await self.read(request, lambda _: parse(model, raw))
@@ -123,6 +124,14 @@ class Service:
                 if isinstance(encoder, DenseEncoder):
                     return encoder
         raise Problem(424, "Backend", "no encoder of dense vectors is served: give --encoder")
+
+    def encoders_served(self) -> list[Encoder | DenseEncoder]:
+        """Those behind ``/embed_sparse`` and ``/embed``, where there are any."""
+        found: list[Encoder | DenseEncoder] = []
+        for find in (self.sparse_encoder, self.dense_encoder):
+            with suppress(Problem):
+                found.append(find())
+        return found
 
     def close(self) -> None:
         """Finish what was accepted, and release all files."""

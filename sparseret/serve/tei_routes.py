@@ -8,33 +8,30 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import Any
 
 import numpy as np
 from fastapi import APIRouter, Request
 from numpy.typing import NDArray
 from pydantic import BaseModel
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import Response
 
-from sparseret import __version__
 from sparseret.documents import Document
 from sparseret.protocols import Candidates, DenseEncoder, Encoder
 from sparseret.serve import tei_models as models
-from sparseret.serve.bodies import JSON, takes
+from sparseret.serve.bodies import JSON, DirectRoute, takes
 from sparseret.serve.problems import Problem, responses
 from sparseret.serve.service import Service
 from sparseret.serve.tokens import Tokens
 
 __all__ = ["tei_routes"]
 
-_ENCODING = responses(400, 408, 415, 422, 424)
-_MANY_TOKENS = 16384
+_ENCODING = responses(400, 415, 422, 424)
 
 
 def tei_routes(service: Service) -> APIRouter:
-    """Routes for encoding, scoring and tokenizing, and about the service itself."""
-    router = APIRouter(tags=["encoding"])
+    """Routes for encoding, scoring and tokenizing."""
+    router = APIRouter(tags=["encoding"], route_class=DirectRoute)
 
     @router.post(
         "/embed_sparse",
@@ -145,32 +142,6 @@ def tei_routes(service: Service) -> APIRouter:
 
         return await service.read(request, lambda _: cut())
 
-    @router.get(
-        "/info",
-        summary="What is served, and its limits",
-        responses={200: {"model": models.Info}, **responses()},
-    )
-    async def info() -> Response:
-        return _answer(_info(service))
-
-    @router.get(
-        "/health",
-        summary="Whether the service answers",
-        response_class=Response,
-        responses={200: {"description": "It does"}},
-    )
-    async def health() -> Response:
-        return Response(status_code=200)
-
-    @router.get(
-        "/metrics",
-        summary="Counts and times for Prometheus",
-        response_class=PlainTextResponse,
-        responses={200: {"content": {"text/plain": {}}}, **responses()},
-    )
-    async def metrics() -> Response:
-        return Response(service.metrics.text(), media_type="text/plain; version=0.0.4")
-
     return router
 
 
@@ -236,49 +207,10 @@ def _query(wanted: models.EmbedSparseRequest) -> bool:
 
 
 def _tokens(service: Service) -> Tokens:
-    for encoder in _encoders(service):
+    for encoder in service.encoders_served():
         if (tokens := Tokens.of(encoder)) is not None:
             return tokens
     raise Problem(424, "Backend", "no model with a tokenizer is served; /encode names terms")
-
-
-def _encoders(service: Service) -> list[Encoder | DenseEncoder]:
-    """All there are, those that serve the endpoints first."""
-    found: list[Encoder | DenseEncoder] = []
-    for find in (service.sparse_encoder, service.dense_encoder):
-        with suppress(Problem):
-            found.append(find())
-    return found
-
-
-def _info(service: Service) -> models.Info:
-    settings = service.settings
-    served = _encoders(service)
-    model: dict[str, dict[str, str]] = {"embedding": {"pooling": "none"}}
-    length, name, space = 0, "none", None
-    if served:
-        first = served[0]
-        name, space = first.description, first.space
-        sparse = not isinstance(first, DenseEncoder)
-        model = {"embedding": {"pooling": "splade" if sparse else "mean"}}
-        tokens = Tokens.of(first)
-        length = 0 if tokens is None else tokens.max_length
-    return models.Info(
-        model_id=name,
-        model_sha=space,
-        model_dtype="float32",
-        model_type=model,
-        max_concurrent_requests=service.reads.capacity,
-        max_input_length=length,
-        max_batch_tokens=_MANY_TOKENS,
-        max_batch_requests=settings.max_batch,
-        max_client_batch_size=settings.max_inputs,
-        auto_truncate=False,
-        tokenization_workers=settings.threads,
-        version=__version__,
-        max_k=settings.max_k,
-        indexes=[index.name for index in service.indexes.all()],
-    )
 
 
 def _unit(rows: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -6,8 +6,8 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, TypeVar
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
 from starlette.requests import Request
 
@@ -17,7 +17,7 @@ __all__ = ["ClientGone", "Ticket", "Work", "current_ticket"]
 
 T = TypeVar("T")
 _UNWATCHED = 0.05
-"""Seconds before a client is watched for leaving: nearly all requests are done by then."""
+"""Seconds before a client is watched for leaving, and a request for being late."""
 _current = threading.local()
 
 
@@ -68,43 +68,44 @@ class Work:
 
         Raises:
             Problem: too many others (429), or it took too long (504).
+            ClientGone: nobody is there to be answered any more.
         """
         if self.taken >= self.capacity:
             raise Problem(429, "Overloaded", "the service is overloaded: try again", retry_after=1)
-        ticket = Ticket(self.timeout)
-        self.taken += 1
         loop = asyncio.get_running_loop()
+        ticket, waiter = Ticket(self.timeout), loop.create_future()
+        self.taken += 1
         job = self._pool.submit(_do, task, ticket)
-        job.add_done_callback(lambda _: _call_soon(loop, self._give_back))
-        result = asyncio.wrap_future(job, loop=loop)
+        job.add_done_callback(lambda _: _call_soon(loop, lambda: self._finished(waiter)))
+        # What follows is only set up where it is needed: nearly all requests are done by then.
+        patience: asyncio.TimerHandle = loop.call_later(_UNWATCHED, self._watch, request, waiter)
         try:
-            done, _ = await asyncio.wait({result}, timeout=min(_UNWATCHED, self.timeout))
-            if not done:
-                await self._wait(request, result)
-            return result.result()
-        except asyncio.InvalidStateError:
-            raise Problem(
-                504, "Timeout", f"the request took longer than {self.timeout:g} s"
-            ) from None
+            await waiter
+            return job.result()
         finally:
+            patience.cancel()
             ticket.given_up = True
-            _forget(result, job)
+            job.cancel()
 
-    async def _wait(self, request: Request, result: asyncio.Future[T]) -> None:
-        """Until the result, the end of the time, or that of the client's patience."""
-        gone = asyncio.ensure_future(_disconnected(request))
-        waited: set[asyncio.Future[Any]] = {result, gone}
-        try:
-            done, _ = await asyncio.wait(
-                waited, timeout=self.timeout, return_when=asyncio.FIRST_COMPLETED
-            )
-        finally:
-            gone.cancel()
-        if gone in done and result not in done:
-            raise ClientGone
-
-    def _give_back(self) -> None:
+    def _finished(self, waiter: asyncio.Future[None]) -> None:
         self.taken -= 1
+        if not waiter.done():
+            waiter.set_result(None)
+
+    def _watch(self, request: Request, waiter: asyncio.Future[None]) -> None:
+        """End the wait with the time, or with the client's patience."""
+        gone = asyncio.ensure_future(_disconnected(request))
+        late = asyncio.get_running_loop().call_later(
+            self.timeout - _UNWATCHED, _fail, waiter,
+            Problem(504, "Timeout", f"the request took longer than {self.timeout:g} s"),
+        )  # fmt: skip
+        gone.add_done_callback(lambda _: _fail(waiter, ClientGone()))
+
+        def settled(_: asyncio.Future[None]) -> None:
+            gone.cancel()
+            late.cancel()
+
+        waiter.add_done_callback(settled)
 
     def close(self) -> None:
         """Finish what was accepted."""
@@ -124,12 +125,9 @@ def _do(task: Callable[[Ticket], T], ticket: Ticket) -> T:
         _current.ticket = None
 
 
-def _forget(result: asyncio.Future[T], job: Future[T]) -> None:
-    """Cancel what has not begun; of what has, nobody asks for the error."""
-    if not job.done():
-        result.cancel()
-    elif not result.cancelled():
-        result.exception()
+def _fail(waiter: asyncio.Future[None], reason: Exception) -> None:
+    if not waiter.done():
+        waiter.set_exception(reason)
 
 
 def _call_soon(loop: asyncio.AbstractEventLoop, call: Callable[[], None]) -> None:
