@@ -2,21 +2,22 @@
 
 import { request } from "./api.js";
 import { byId, el, plural } from "./dom.js";
+import { sparseLegs } from "./search.js";
 import { weightTable } from "./terms.js";
 
 /** Show the vector of the text of a state. */
 export async function showEncoding({ state, index, signal }) {
-  const legs = index === null ? [] : index.legs;
-  const select = byId("encode-leg");
-  byId("encode-leg-field").hidden = legs.length < 2;
-  select.replaceChildren(...["", ...legs.filter(Boolean)].map((leg) =>
-    el("option", { value: leg }, leg || "first of terms")));
-  select.value = legs.includes(state.leg) ? state.leg : "";
   byId("text").value = state.text;
   byId("top").value = state.top;
   byId("encode-form").elements.kind.value = state.kind;
   byId("encode-count").textContent = "";
   byId("encoded").replaceChildren();
+  const legs = index === null ? [] : await sparseLegs(index);
+  signal.throwIfAborted();
+  const select = byId("encode-leg");
+  byId("encode-leg-field").hidden = legs.length < 2;
+  select.replaceChildren(...legs.map((leg) => el("option", { value: leg }, leg)));
+  select.value = legs.includes(state.leg) ? state.leg : (legs[0] ?? "");
   if (state.text === "") return;
   const body = { inputs: state.text, kind: state.kind, top: Number(state.top) };
   if (index !== null) body.index = index.name;

@@ -174,4 +174,6 @@ function readSearch() {
 }
 
 await show(state);
-if (byId("key-form").hidden) byId("query").focus({ preventScroll: true });
+if (document.activeElement === document.body && state.q === "" && state.like.length === 0) {
+  byId("query").focus({ preventScroll: true });
+}

@@ -2,11 +2,11 @@
 
 import { ApiError, request } from "./api.js";
 import { byId, count, el, plural, tell } from "./dom.js";
-import { columns, resultList, summary } from "./results.js";
+import { columns, move, resultList, summary } from "./results.js";
 import { searchBody } from "./state.js";
 import { weightTable } from "./terms.js";
 
-const QUERY_TERMS = 12;
+const QUERY_TERMS = { alone: 12, sideBySide: 6 };
 const FUSED = "fused";
 const SLOW = 300; // milliseconds until "Searching" is said
 
@@ -19,6 +19,7 @@ export async function showSearch({ state, index, signal, go }) {
   if (state.q === "" && state.like.length === 0) {
     byId("query-terms").hidden = true;
     byId("count").textContent = "";
+    results.removeAttribute("aria-busy"); // of a search that was given up
     results.replaceChildren(el("p", { class: "empty" },
       `${plural(index.documents, "document")}, ${index.description}`));
     return;
@@ -26,12 +27,16 @@ export async function showSearch({ state, index, signal, go }) {
   results.setAttribute("aria-busy", "true");
   const slow = setTimeout(() => (byId("count").textContent = "Searching\u2026"), SLOW);
   try {
-    const terms = showQueryTerms(state, index, signal);
     const asked = columnsOf(state, index);
-    const answers = await Promise.all(asked.map(({ body }) => search(index, body, signal)));
+    const [terms, ...answers] = await Promise.all([
+      queryTerms(state, index, signal),
+      ...asked.map(({ body }) => search(index, body, signal)),
+    ]);
+    signal.throwIfAborted();
+    byId("query-terms").replaceChildren(...terms);
+    byId("query-terms").hidden = terms.length === 0;
     results.replaceChildren(shown(asked, answers, actionsOf(state, index, signal, go)));
     byId("count").textContent = summary(answers[0], index.documents);
-    await terms;
   } catch (error) {
     if (signal.aborted) throw error;
     results.replaceChildren();
@@ -44,6 +49,20 @@ export async function showSearch({ state, index, signal, go }) {
     clearTimeout(slow);
     if (!signal.aborted) results.removeAttribute("aria-busy");
   }
+}
+
+const kinds = new Map(); // by index: a promise of the kinds of its legs, by their names
+
+/** The legs of an index that have terms: those of sparse vectors. */
+export async function sparseLegs(index) {
+  if (!kinds.has(index.name)) {
+    const asked = request(`indexes/${encodeURIComponent(index.name)}`).then((stats) =>
+      new Map(stats.legs.map((leg) => [leg.name, leg.kind])));
+    asked.catch(() => kinds.delete(index.name));
+    kinds.set(index.name, asked);
+  }
+  const kindOf = await kinds.get(index.name);
+  return index.legs.filter((leg) => kindOf.get(leg) === "inverted");
 }
 
 const search = (index, body, signal) =>
@@ -98,7 +117,10 @@ function actionsOf(state, index, signal, go) {
     },
     text: (id) => request(
       `indexes/${encodeURIComponent(index.name)}/documents/${encodeURIComponent(id)}`, { signal }),
-    like: (id) => go({ like: [id], q: "" }),
+    async like(id) {
+      await go({ like: [id], q: "" });
+      move(0, 0); // the button that had the focus is gone
+    },
     encode: ({ title, text }) =>
       go({ view: "encode", kind: "document", text: [title, text].filter(Boolean).join(" ") }),
   };
@@ -123,27 +145,18 @@ function fillForm(state, index) {
   for (const box of legs.querySelectorAll("input")) box.checked = chosen.includes(box.value);
 }
 
-/** The terms of a text as the sparse legs see it; says nothing where no leg has terms. */
-async function showQueryTerms(state, index, signal) {
-  const panel = byId("query-terms");
-  if (state.q === "") {
-    panel.hidden = true;
-    return;
-  }
-  const tables = await Promise.all(legsOf(state, index).map(async (leg) => {
-    const body = { inputs: state.q, kind: "query", index: index.name, top: QUERY_TERMS };
+/** The terms of a text as each sparse leg sees it. */
+async function queryTerms(state, index, signal) {
+  if (state.q === "") return [];
+  const taking = legsOf(state, index);
+  const legs = (await sparseLegs(index)).filter((leg) => taking.includes(leg));
+  const top = state.side === "" ? QUERY_TERMS.alone : QUERY_TERMS.sideBySide;
+  return Promise.all(legs.map(async (leg) => {
+    const body = { inputs: state.q, kind: "query", index: index.name, top };
     if (leg !== "") body.leg = leg;
-    try {
-      const { texts: [{ terms, nnz }] } = await request("encode", { body, signal });
-      return termsOf(leg, terms, nnz);
-    } catch (error) {
-      if (!(error instanceof ApiError) || error.status !== 424) throw error;
-      return null; // a leg of dense vectors, which have no terms
-    }
+    const { texts: [{ terms, nnz }] } = await request("encode", { body, signal });
+    return termsOf(leg, terms, nnz);
   }));
-  const found = tables.filter((table) => table !== null);
-  panel.replaceChildren(...found);
-  panel.hidden = found.length === 0;
 }
 
 function termsOf(leg, terms, nnz) {
