@@ -130,13 +130,15 @@ class Site:
             time.sleep(0.01)
         port = self.server.servers[0].sockets[0].getsockname()[1]
         self.url = f"http://127.0.0.1:{port}/"
+        self.client = httpx.Client(base_url=self.url)
 
     def close(self) -> None:
+        self.client.close()
         self.server.should_exit = True
         self.thread.join(20)
 
     def ask(self, path: str, body: Any = None) -> Any:
-        answer = httpx.post(self.url + path, json=body) if body else httpx.get(self.url + path)
+        answer = self.client.post(path, json=body) if body else self.client.get(path)
         assert answer.status_code == 200, answer.text
         return answer.json()
 
@@ -206,7 +208,7 @@ class Browser:
         return found
 
     def run(self, script: str, *arguments: Any) -> Any:
-        return self.chrome.execute_script(script, *arguments)  # type: ignore[no-untyped-call]
+        return self.chrome.execute_script(script, *arguments)
 
     def wait(self, condition: Callable[[], Any]) -> Any:
         return WebDriverWait(self.chrome, 10, 0.02).until(lambda _: condition())
@@ -229,7 +231,7 @@ class Browser:
         return told
 
     def logged(self, kind: Literal["browser", "performance"]) -> list[dict[str, Any]]:
-        entries: list[dict[str, Any]] = self.chrome.get_log(kind)  # type: ignore[no-untyped-call]
+        entries: list[dict[str, Any]] = self.chrome.get_log(kind)
         return entries
 
 
@@ -463,8 +465,8 @@ def test_errors_of_the_filter_stand_beside_it(browser: Browser) -> None:
     browser.wait_for_results()
     browser.one("#filter").send_keys("year >", Keys.ENTER)
     browser.wait(lambda: browser.one("#filter-error").text)
-    answer = httpx.post(
-        browser.site.url + "indexes/mixed/search", json={"query": QUERY, "filter": "year >"}
+    answer = browser.site.client.post(
+        "indexes/mixed/search", json={"query": QUERY, "filter": "year >"}
     )
     assert browser.texts("#filter-error") == [answer.json()["error"]]
     assert browser.one("#filter").get_attribute("aria-invalid") == "true"
@@ -725,22 +727,22 @@ def test_a_service_that_is_gone(browser: Browser) -> None:
 
 
 def test_files_are_fixed_and_guarded(site: Site) -> None:
-    answer = httpx.get(site.url)
+    answer = site.client.get("/")
     assert answer.headers["content-type"] == "text/html; charset=utf-8"
     policy = answer.headers["content-security-policy"]
     assert "default-src 'none'" in policy
     assert "unsafe" not in policy
     etag = answer.headers["etag"]
-    assert httpx.get(site.url, headers={"If-None-Match": etag}).status_code == 304
-    assert httpx.get(site.url, headers={"If-None-Match": '"other"'}).status_code == 200
-    head = httpx.head(site.url)
+    assert site.client.get("/", headers={"If-None-Match": etag}).status_code == 304
+    assert site.client.get("/", headers={"If-None-Match": '"other"'}).status_code == 200
+    head = site.client.head("/")
     assert (head.status_code, head.content) == (200, b"")
     assert head.headers["content-length"] == str(len(answer.content))
     named = {path.name for path in PAGE.iterdir() if path.name != "index.html"}
     for name in named:
-        assert httpx.get(f"{site.url}page/{name}").content == (PAGE / name).read_bytes()
+        assert site.client.get(f"page/{name}").content == (PAGE / name).read_bytes()
     for name in ("../page_routes.py", "%2e%2e%2fpage_routes.py", "index.html", "a.js", "%00"):
-        assert httpx.get(f"{site.url}page/{name}").status_code == 404
+        assert site.client.get(f"page/{name}").status_code == 404
 
 
 def test_sources_need_nothing_from_elsewhere() -> None:
