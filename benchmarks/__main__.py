@@ -35,6 +35,7 @@ COMMANDS = {
     "hybrid-speed": ("benchmarks.hybrid_speed", "what several legs cost a query"),
     "concepts": ("benchmarks.concepts", "codes of named concepts, as they are and trained"),
     "docids": ("benchmarks.docids", "docid models, trained and not"),
+    "service": ("benchmarks.service", "the HTTP service: overhead, load, and a soak with a kill"),
     "sdr": ("benchmarks.sdr", "overlap search of binary codes, with faiss"),
     "head": ("benchmarks.vocabulary_head", "the vocabulary product of SPLADE"),
     "projection": ("benchmarks.projection", "random projection, hashing, and embedding of a graph"),

@@ -144,3 +144,21 @@ def test_encoders_that_break_their_promise(tmp_path: Path) -> None:
             retriever.add([Document("a")])
         with pytest.raises(VectorError, match="2 vectors of 1 queries"):
             retriever.search("a")
+
+
+def test_documents_can_be_encoded_beside_an_index(tmp_path: Path) -> None:
+    with Retriever.create(tmp_path / "i") as retriever:
+        retriever.add([Document("a", "lift of a wing"), Document("b", "drag")])
+    with Retriever.open(tmp_path / "i") as retriever:
+        encoder = retriever.current_encoder
+        rows = encoder.encode_documents(["a wing of unheardof words", "", "unheardof", "drag"])
+        named = [
+            {encoder.term(c) for c in rows.indices[a:b]}
+            for a, b in zip(rows.indptr, rows.indptr[1:], strict=False)
+        ]
+        assert named == [{"wing"}, set(), set(), {"drag"}]
+        # What is not known counts in the length, and is nowhere afterwards.
+        longer, alone = rows[[0]].data[0], encoder.encode_documents(["wing"]).data[0]
+        assert longer < alone
+        assert rows.shape[1] == len({"lift", "wing", "drag"})
+        assert retriever.search("unheardof") == []

@@ -41,7 +41,7 @@ from numpy.typing import NDArray
 from sparseret import kernels, vectors
 from sparseret.analysis import Analysis, load_analyzer, restore_analyzer
 from sparseret.documents import Document
-from sparseret.encoders.vocabulary import MemoryVocabulary
+from sparseret.encoders.vocabulary import MemoryVocabulary, OverlaidVocabulary
 from sparseret.errors import ConfigurationError, VectorError
 from sparseret.progress import progress_bar
 from sparseret.protocols import Statistics, Vocabulary
@@ -241,20 +241,30 @@ class BM25Encoder:
     ) -> csr_array:
         """BM25 document weights under the statistics of the fitted or bound collection.
 
-        Terms outside the vocabulary get columns, which no query weight meets before the next fit.
+        Terms outside the vocabulary get columns, which no query weight meets before the next fit;
+        bound to a collection, they have none, but count in the length of their document.
 
         Raises:
             ConfigurationError: neither fitted nor bound.
         """
         statistics = self._require_statistics()
-        counts = self.count_documents(documents, show_progress=show_progress)
+        counting = self
+        if self._fixed:  # what a collection holds is not for readers to change
+            counting = self.bind(OverlaidVocabulary(self._vocabulary), None)
+        counts = counting.count_documents(documents, show_progress=show_progress)
         sizes = np.diff(counts.indptr)
         row_of = np.repeat(np.arange(len(sizes)), sizes)
         lengths = np.bincount(row_of, weights=counts.data, minlength=len(sizes))
         counts.data = self.weigh(
             counts.data, lengths.astype(np.float32)[row_of], statistics.mean_length
         )
-        return counts
+        if not self._fixed:
+            return counts
+        known = counts.indices < len(self._vocabulary)
+        kept = np.bincount(row_of[known], minlength=len(sizes))
+        indptr = np.concatenate(([0], np.cumsum(kept))).astype(np.int64)
+        columns, data = counts.indices[known], counts.data[known]
+        return vectors.from_arrays(indptr, columns, data, len(self._vocabulary))
 
     def encode_queries(self, queries: Sequence[str], *, show_progress: bool = False) -> csr_array:
         """Query weights: inverse document frequency times frequency in the query.

@@ -1,4 +1,4 @@
-"""A vocabulary in memory, for encoders used without an index."""
+"""Vocabularies in memory, for encoders used without an index or beside one."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["MemoryVocabulary"]
+from sparseret.protocols import Vocabulary
+
+__all__ = ["MemoryVocabulary", "OverlaidVocabulary"]
 
 
 class MemoryVocabulary:
@@ -38,3 +40,30 @@ class MemoryVocabulary:
         if not 0 <= column < len(self.terms):
             raise KeyError(column)
         return self.terms[column]
+
+
+class OverlaidVocabulary:
+    """A vocabulary as it is, and new terms behind it, which it does not see."""
+
+    def __init__(self, base: Vocabulary) -> None:
+        self._base = base
+        self._size = len(base)
+        self._new = MemoryVocabulary()
+
+    def __len__(self) -> int:
+        return self._size + len(self._new)
+
+    def columns(self, terms: Sequence[str], *, add: bool = False) -> NDArray[np.int32]:
+        """Column of each term, int32, -1 where unknown; ``add`` gives unknown ones the next."""
+        columns = self._base.columns(terms)
+        unknown = np.flatnonzero(columns < 0)
+        if len(unknown):
+            new = self._new.columns([terms[i] for i in unknown.tolist()], add=add)
+            columns[unknown] = np.where(new < 0, -1, new + self._size)
+        return columns
+
+    def term(self, column: int) -> str:
+        """The term of a column. Raises KeyError where there is none."""
+        if column < self._size:
+            return self._base.term(column)
+        return self._new.term(column - self._size)

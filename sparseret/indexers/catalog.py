@@ -534,7 +534,7 @@ class Catalog:
 
     def term(self, column: int) -> str:
         """The term of a column. Raises KeyError where there is none."""
-        rows = self._all("SELECT term FROM terms WHERE column = ?", (column,))
+        rows = self._all("SELECT term FROM terms WHERE column = ?", (int(column),))
         if not rows:
             raise KeyError(column)
         return str(rows[0][0])

@@ -80,7 +80,7 @@ def create_app(service: Service) -> FastAPI:
         redoc_url=None,
         middleware=[*([cors] if allowed else []), front],
     )
-    for routes in (about_routes, search_routes, document_routes, index_routes, tei_routes):
+    for routes in (search_routes, tei_routes, document_routes, index_routes, about_routes):
         app.include_router(routes(service))
     app.include_router(page_routes())
     for kind in (Problem, SparseretError, ValidationError, RequestValidationError, HTTPException):

@@ -83,9 +83,9 @@ class SearchRequest(Request):
     """In place of a text: for an index of one leg, or the one of ``legs``."""
     vectors: dict[Name, Vector] | None = None
     """In place of a text: one of each leg that takes part, by its name."""
-    like: Annotated[list[Id], Field(max_length=100)] = []
+    like: Annotated[list[Id], Field(max_length=100)] = Field(default_factory=list)
     """Ids of documents like those wanted."""
-    unlike: Annotated[list[Id], Field(max_length=100)] = []
+    unlike: Annotated[list[Id], Field(max_length=100)] = Field(default_factory=list)
     """Ids of documents unlike those wanted; goes with a text or ``like``."""
     k: Annotated[int, Field(ge=1)] = 10
     """Results; the service has a limit, see ``/info``."""

@@ -1,4 +1,4 @@
-"""The service on a port: uvicorn, with limits of connections and of time for headers."""
+"""The service on a port: uvicorn, with limits of connections and of time for requests to arrive."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ from sparseret.serve.app import create_app
 from sparseret.serve.service import Service
 
 __all__ = ["run"]
+
+_PART = 2**16
+"""Bytes of a long request that must come in the time for a whole short one."""
 
 
 def run(service: Service) -> None:
@@ -66,21 +69,29 @@ def _protocol(timeout: float, most: int) -> type[asyncio.Protocol]:
     base: Any = AutoHTTPProtocol
 
     class LimitedProtocol(base):  # type: ignore[misc]
-        """Closes connections beyond a number, and those whose headers do not come."""
+        """Closes connections beyond a number, and those whose requests do not come.
+
+        A request must be there in the time; a long one at least a part of it in each such time.
+        """
 
         def connection_made(self, transport: asyncio.Transport) -> None:
             super().connection_made(transport)
             self._patience: asyncio.TimerHandle | None = None
+            self._received = 0
             if len(self.connections) > most:
                 transport.close()
                 return
-            self._expect_headers()
+            self._wait()
 
         def data_received(self, data: bytes) -> None:
-            if self._patience is None and (self.cycle is None or self.cycle.response_complete):
-                self._expect_headers()
+            if self._patience is None and self._settled():
+                self._wait()  # a further request on the same connection
+            self._received += len(data)
+            if self._patience is not None and self._received >= _PART:
+                self._patience.cancel()
+                self._wait()
             super().data_received(data)
-            if self._patience is not None and self._has_headers():
+            if self._patience is not None and self._arrived():
                 self._patience.cancel()
                 self._patience = None
 
@@ -90,10 +101,14 @@ def _protocol(timeout: float, most: int) -> type[asyncio.Protocol]:
                 self._patience = None
             super().connection_lost(exc)
 
-        def _has_headers(self) -> bool:
-            return self.cycle is not None and not self.cycle.response_complete
+        def _settled(self) -> bool:
+            return self.cycle is None or self.cycle.response_complete
 
-        def _expect_headers(self) -> None:
+        def _arrived(self) -> bool:
+            return self.cycle is not None and not self.cycle.more_body
+
+        def _wait(self) -> None:
+            self._received = 0
             self._patience = self.loop.call_later(timeout, self._give_up)
 
         def _give_up(self) -> None:

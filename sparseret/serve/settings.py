@@ -42,7 +42,7 @@ class Settings:
     """Of a request that reads."""
     write_timeout: float = 600.0
     body_timeout: float = 30.0
-    """In which a request must have arrived, headers and body."""
+    """In which a request must have arrived, headers and body; of a long one, every 64 KiB."""
     shutdown_timeout: float = 60.0
     """In which accepted requests are finished when the service is stopped."""
     max_connections: int = 1000

@@ -139,7 +139,7 @@ def test_values_that_are_not_finite(client: TestClient) -> None:
 
 def test_large_queries(start: Callable[..., TestClient]) -> None:
     client = start(max_body=64 * 2**20)
-    words = " ".join(f"w{i}" for i in range(10**6))
+    words = " ".join(f"w{i % 10**4}" for i in range(10**6))
     assert search(client, query=words + " wing", k=1)["results"][0]["id"] in {"n1", "n2"}
     vector = [{"index": i, "value": 1.0} for i in range(10**6)]
     answer = client.post("/indexes/words/search", json={"vector": vector})
