@@ -322,6 +322,28 @@ def test_type_search_explain(browser: Browser) -> None:
     assert browser.texts(".panel .whole") == [text]
 
 
+def test_a_text_longer_than_an_address(browser: Browser) -> None:
+    text = "wing " * 1000
+    browser.open("#view=encode&index=mixed")
+    browser.wait(lambda: browser.one("#text").is_displayed())
+    browser.run("document.getElementById('text').value = arguments[0]", text)
+    browser.one("#encode-form .primary").click()
+    browser.wait(lambda: browser.texts("#encoded table"))
+    assert browser.one("#encode-count").text.startswith("1 term ")
+    assert browser.one("#text").get_attribute("value") == text
+    assert len(browser.chrome.current_url) < 200
+
+
+def test_options_take_what_was_typed_with_them(browser: Browser) -> None:
+    browser.open("#index=mixed&q=wing")
+    browser.wait_for_results()
+    browser.one("#query").clear()
+    browser.one("#query").send_keys("flutter")
+    Select(browser.one("#effort")).select_by_value("exact")
+    browser.wait_for_results("Panels")
+    assert browser.one("#query").get_attribute("value") == "flutter"
+
+
 def test_what_documents_lack_is_said(browser: Browser) -> None:
     browser.open("#index=mixed&legs=words&q=wing+flutter")
     browser.wait_for_results()
@@ -526,12 +548,12 @@ def test_statistics_and_encoding(browser: Browser) -> None:
     ]
 
     browser.open("#view=encode&index=cranfield")
-    browser.one("#text").send_keys("the lift of a wing, and the wings of an aircraft")
+    browser.one("#text").send_keys("the lift of a wing, and the wings of a bird")
     browser.one("input[value=document]").click()
     browser.one("#encode-form .primary").click()
     browser.wait(lambda: browser.texts("#encoded table"))
     body = {
-        "inputs": "the lift of a wing, and the wings of an aircraft",
+        "inputs": "the lift of a wing, and the wings of a bird",
         "kind": "document",
         "index": "cranfield",
     }

@@ -17,9 +17,9 @@ let running = new AbortController(); // ends the requests of what is not shown a
 
 /** Show a state with these changes; a new entry of the history unless it is what is shown. */
 function go(changes) {
-  const next = format({ ...state, ...changes });
-  if (next !== format(state)) history.pushState(null, "", next);
-  return show(parse(next));
+  const next = { ...state, ...changes };
+  if (format(next) !== format(state)) history.pushState(null, "", format(next));
+  return show(next);
 }
 
 async function show(next) {
@@ -117,7 +117,7 @@ const THEMES = ["auto", "light", "dark"];
 
 function showTheme() {
   const now = document.documentElement.dataset.theme ?? "auto";
-  byId("theme").textContent = `Colours: ${now}`;
+  byId("theme").replaceChildren(el("span", {}, "Colours: "), now);
   return now;
 }
 
@@ -141,7 +141,7 @@ byId("index").addEventListener("change", (event) =>
   go({ index: event.target.value, like: [], legs: [], leg: "", fusion: "", weights: "", side: "" }));
 byId("search-form").addEventListener("submit", (event) => {
   event.preventDefault();
-  go({ ...readSearch(), q: byId("query").value, like: byId("query").value ? [] : state.like });
+  go(readSearch());
 });
 for (const id of ["effort", "fusion", "side", "k", "legs"]) {
   byId(id).addEventListener("change", () => go(readSearch()));
@@ -161,11 +161,13 @@ byId("encode-form").addEventListener("submit", (event) => {
 window.addEventListener("hashchange", () => show(parse(location.hash)));
 listen();
 
-/** What the options of the search say. */
+/** What the form of the search says. */
 function readSearch() {
   const boxes = [...byId("legs").querySelectorAll("input")];
   const chosen = boxes.filter((box) => box.checked).map((box) => box.value);
+  const query = byId("query").value;
   return {
+    q: query, like: query === "" ? state.like : [],
     k: byId("k").value || "10", filter: byId("filter").value, effort: byId("effort").value,
     fusion: byId("fusion").value, weights: byId("weights").value,
     side: byId("side").checked ? "1" : "",
