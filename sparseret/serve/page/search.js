@@ -6,7 +6,8 @@ import { columns, move, resultList, summary } from "./results.js";
 import { searchBody } from "./state.js";
 import { weightTable } from "./terms.js";
 
-const QUERY_TERMS = { alone: 12, sideBySide: 6 };
+const FEW_TERMS = 5; // of the query, where there is little room above the results
+const SOME_TERMS = 12;
 const FUSED = "fused";
 const SLOW = 300; // milliseconds until "Searching" is said
 
@@ -150,7 +151,8 @@ async function queryTerms(state, index, signal) {
   if (state.q === "") return [];
   const taking = legsOf(state, index);
   const legs = (await sparseLegs(index)).filter((leg) => taking.includes(leg));
-  const top = state.side === "" ? QUERY_TERMS.alone : QUERY_TERMS.sideBySide;
+  const above = state.side !== "" || matchMedia("(max-width: 68rem)").matches;
+  const top = above ? FEW_TERMS : SOME_TERMS;
   return Promise.all(legs.map(async (leg) => {
     const body = { inputs: state.q, kind: "query", index: index.name, top };
     if (leg !== "") body.leg = leg;
