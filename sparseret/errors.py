@@ -15,6 +15,7 @@ __all__ = [
     "IndexNotFoundError",
     "LegError",
     "MissingExtraError",
+    "ReaderError",
     "RerankError",
     "SparseretError",
     "StorageError",
@@ -76,6 +77,18 @@ class RerankError(SparseretError, RuntimeError):
     def __init__(self, message: str, reranker: str) -> None:
         super().__init__(message)
         self.reranker = reranker
+
+
+class ReaderError(SparseretError, RuntimeError):
+    """A reader of evidence failed: its endpoint cannot be reached or refuses, or its model fails.
+
+    Attributes:
+        reader: its name.
+    """
+
+    def __init__(self, message: str, reader: str) -> None:
+        super().__init__(message)
+        self.reader = reader
 
 
 class DatasetError(SparseretError, ValueError):

@@ -15,6 +15,7 @@ from typing import Literal, NamedTuple
 from sparseret.errors import ConfigurationError, DocumentError, DuplicateIdError, VectorError
 from sparseret.indexers.catalog import SourceEntry
 from sparseret.linefile import LineFile, locate, size_on_disk
+from sparseret.parents import ParentRetriever
 from sparseret.readers import BadLine, Record, read_documents
 from sparseret.retriever import Retriever
 
@@ -38,7 +39,7 @@ class IngestReport(NamedTuple):
 
 
 def ingest(
-    retriever: Retriever,
+    retriever: Retriever | ParentRetriever,
     source: str | Path,
     *,
     update: bool = False,
@@ -121,7 +122,12 @@ class _Progress:
     """Stores batches and commits them together with how far the file was read."""
 
     def __init__(
-        self, retriever: Retriever, source: str | Path, *, update: bool, commit_every: int
+        self,
+        retriever: Retriever | ParentRetriever,
+        source: str | Path,
+        *,
+        update: bool,
+        commit_every: int,
     ) -> None:
         self._path = path = locate(source, "corpus.jsonl")
         self._retriever = retriever

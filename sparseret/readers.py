@@ -10,14 +10,22 @@ import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, NoReturn, Protocol
+from typing import Literal, NamedTuple, NoReturn, Protocol
 
-from sparseret.documents import Document, Query, id_problem, metadata_problem
+from sparseret.document_fields import RejectedError, document_of
+from sparseret.documents import Document, Query
 from sparseret.errors import ConfigurationError, DocumentError, DuplicateIdError
 from sparseret.linefile import COMPRESSIONS, STDIN, LineFile, locate, size_on_disk
+from sparseret.parquet_file import PARQUET, parquet_rows
 
-__all__ = ["BadLine", "Record", "corpus_size", "parse_documents", "read_documents",
-           "read_queries"]  # fmt: skip
+__all__ = [
+    "BadLine",
+    "Record",
+    "corpus_size",
+    "parse_documents",
+    "read_documents",
+    "read_queries",
+]
 
 _FORMATS = {".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl", ".tsv": "tsv"}
 _DOCUMENT_COLUMNS = {2: ("_id", "text"), 3: ("_id", "title", "text")}
@@ -65,7 +73,8 @@ def read_documents(
 
     Args:
         source: a ``.jsonl``, ``.ndjson``, ``.json`` (an object a line) or ``.tsv`` file, also
-            with ``.gz`` or ``.zst`` appended; a BEIR folder, for its ``corpus.jsonl``; "-" for
+            with ``.gz`` or ``.zst`` appended; a ``.parquet`` file, whose columns are the fields
+            and whose rows count as lines; a BEIR folder, for its ``corpus.jsonl``; "-" for
             standard input, uncompressed.
         on_error: at a bad line, "stop" raises and "skip" goes on with the next.
         on_skip: called with every line left out.
@@ -74,7 +83,8 @@ def read_documents(
 
     Raises:
         DocumentError: no such file, an unsupported suffix, a bad line (unless skipped), a header
-            that names a column twice, or compressed data that is damaged or cut short.
+            that names a column twice, or data that is damaged or cut short.
+        MissingExtraError: a Parquet file, and pyarrow is not installed.
         StorageError: the file system refused.
         ConfigurationError: an impossible argument.
     """
@@ -83,6 +93,8 @@ def read_documents(
     if skip_lines < 0:
         raise ConfigurationError(f"skip_lines must be 0 or more, got {skip_lines}")
     path = locate(source, "corpus.jsonl")
+    if format is None and _suffix(path) == PARQUET:
+        return _parquet_records(path, on_error == "skip", on_skip, skip_lines)
     parser: _Parser = _Json()
     if _document_format(path, format) == "tsv":
         parser = _Tsv(_DOCUMENT_COLUMNS)
@@ -103,7 +115,7 @@ def parse_documents(lines: Iterable[bytes], name: str) -> Iterator[Document]:
     for number, raw in enumerate(lines, 1):
         try:
             document = _parse(parser, raw, number)
-        except _RejectedError as reason:
+        except RejectedError as reason:
             raise DocumentError(f"{name}:{number}: {reason}") from reason
         if document is not None:
             yield document
@@ -143,7 +155,7 @@ def read_queries(source: str | Path) -> list[Query]:
         for raw in lines:
             try:
                 query = _query(parser, _decode(raw, lines.number), lines.number)
-            except _RejectedError as reason:
+            except RejectedError as reason:
                 raise DocumentError(f"{lines.name}:{lines.number}: {reason}") from reason
             if query is None:
                 continue
@@ -184,7 +196,7 @@ def _document_format(path: str, wanted: str | None) -> str:
     if _suffix(path) not in _FORMATS:
         raise DocumentError(
             f"{path}: cannot tell the format by the suffix {_suffix(path)!r}; supported are "
-            f"{', '.join(_FORMATS)}, each also with .gz or .zst, "
+            f"{', '.join(_FORMATS)}, each also with .gz or .zst, and {PARQUET}, "
             "or say --format jsonl or tsv (in Python format=)"
         )
     return _FORMATS[_suffix(path)]
@@ -204,28 +216,42 @@ def _records(
                 continue
             try:
                 document = _parse(parser, raw, lines.number)
-            except _RejectedError as reason:
+            except RejectedError as reason:
                 if isinstance(reason, _BadHeaderError):
                     raise DocumentError(f"{lines.name}:{lines.number}: {reason}") from reason
                 if passed_over:
                     continue
-                if not skip:
-                    raise DocumentError(
-                        f"{lines.name}:{lines.number}: {reason}; correct the line, or leave out "
-                        "bad lines with --on-error skip (in Python on_error='skip')"
-                    ) from reason
-                if on_skip is not None:
-                    on_skip(BadLine(lines.name, lines.number, str(reason)))
+                _reject(BadLine(lines.name, lines.number, str(reason)), skip, on_skip)
                 continue
             if document is not None and not passed_over:
                 yield Record(document, lines.number, lines.offset)
 
 
-class _RejectedError(Exception):
-    """Why a line is bad."""
+def _parquet_records(
+    path: str, skip: bool, on_skip: Callable[[BadLine], None] | None, skip_lines: int
+) -> Iterator[Record]:
+    size = size_on_disk(path) or 0
+    for number, fields in parquet_rows(path, skip_lines):
+        try:
+            document = document_of(fields)
+        except RejectedError as reason:
+            _reject(BadLine(path, number, str(reason)), skip, on_skip)
+            continue
+        yield Record(document, number, size)
 
 
-class _BadHeaderError(_RejectedError):
+def _reject(bad: BadLine, skip: bool, on_skip: Callable[[BadLine], None] | None) -> None:
+    """Raise, or note what is left out."""
+    if not skip:
+        raise DocumentError(
+            f"{bad.path}:{bad.line}: {bad.reason}; correct the line, or leave out "
+            "bad lines with --on-error skip (in Python on_error='skip')"
+        )
+    if on_skip is not None:
+        on_skip(bad)
+
+
+class _BadHeaderError(RejectedError):
     """Why a line that names the columns is bad, and with it the file."""
 
 
@@ -247,7 +273,7 @@ def _decode(raw: bytes, number: int) -> str:
     try:
         line = raw.decode().rstrip("\r\n")
     except UnicodeDecodeError as error:
-        raise _RejectedError(
+        raise RejectedError(
             f"not UTF-8: byte 0x{raw[error.start]:02x} at position {error.start + 1} of the line"
         ) from error
     if number == 1:
@@ -282,17 +308,17 @@ class _Tsv:
                 return None
             if len(values) not in self._by_count:
                 layouts = " or ".join("<TAB>".join(names) for names in self._by_count.values())
-                raise _RejectedError(
+                raise RejectedError(
                     f"{len(values)} column(s), expected {layouts}, or a header with _id and text"
                 )
             self._columns = self._by_count[len(values)]
             self.settled = True
         if len(values) != len(self._columns):
-            raise _RejectedError(
+            raise RejectedError(
                 f"{len(values)} column(s), expected {len(self._columns)}: "
                 f"{'<TAB>'.join(self._columns)}"
             )
-        return _document(dict(zip(self._columns, values, strict=True)))
+        return document_of(dict(zip(self._columns, values, strict=True)))
 
 
 class _Json:
@@ -302,16 +328,16 @@ class _Json:
         try:
             fields = _DECODER.decode(line)
         except RecursionError as error:
-            raise _RejectedError(f"nested more than {_MAX_DEPTH} levels deep") from error
+            raise RejectedError(f"nested more than {_MAX_DEPTH} levels deep") from error
         except json.JSONDecodeError as error:
-            raise _RejectedError(f"not JSON: {error.msg}, column {error.colno}") from error
+            raise RejectedError(f"not JSON: {error.msg}, column {error.colno}") from error
         except ValueError as error:  # Python limits the digits of an integer
-            raise _RejectedError(f"not usable as JSON: {error}") from error
+            raise RejectedError(f"not usable as JSON: {error}") from error
         if not isinstance(fields, dict):
-            raise _RejectedError(
+            raise RejectedError(
                 f"the line starts {line[:20].strip()!r}, expected a JSON object, {{...}}"
             )
-        document = _document(fields)
+        document = document_of(fields)
         # Decoding UTF-8 refuses surrogates, so they can only have come in through escapes.
         if "\\u" in line and _SURROGATE_ESCAPE.search(line):
             _check_surrogates(document)
@@ -323,7 +349,7 @@ _INT64 = range(-(2**63), 2**63)
 
 
 def _refuse_constant(name: str) -> NoReturn:
-    raise _RejectedError(f"{name} is not a JSON value")
+    raise RejectedError(f"{name} is not a JSON value")
 
 
 _DECODER = json.JSONDecoder(parse_constant=_refuse_constant)
@@ -335,48 +361,6 @@ def _check_surrogates(document: Document) -> None:
         json.dumps(whole, ensure_ascii=False).encode()
     except UnicodeEncodeError as error:
         surrogate = ord(error.object[error.start])
-        raise _RejectedError(
+        raise RejectedError(
             f"\\u{surrogate:04x} is half a surrogate pair, which is no character"
         ) from error
-
-
-def _document(fields: dict[str, Any]) -> Document:
-    """The document of a line; takes ``fields`` over as its metadata."""
-    id_field = "_id" if "_id" in fields else "id"
-    document_id = _id(fields.pop(id_field, None), id_field)
-    if "text" in fields:
-        text = _string(fields.pop("text"), "text")
-    elif "contents" in fields:
-        text = _string(fields.pop("contents"), "contents")
-    elif "title" in fields:
-        text = ""
-    else:
-        raise _RejectedError(
-            f"no field text (or contents, or title); the line has {', '.join(fields) or 'no other'}"
-        )
-    title = _string(fields.pop("title", None), "title")
-    if isinstance(fields.get("metadata"), dict):
-        fields = fields.pop("metadata") | fields
-    if fields and (problem := metadata_problem(fields)):
-        raise _RejectedError(problem)
-    return Document(document_id, text, title, fields)
-
-
-def _string(value: object, name: str) -> str:
-    if isinstance(value, str):
-        return value
-    if value is None:
-        return ""
-    raise _RejectedError(f"{name} is {type(value).__name__}, expected a string")
-
-
-def _id(value: object, name: str) -> str:
-    if value is None or value == "":
-        raise _RejectedError("no id: _id (or id) is missing, null or empty")
-    if isinstance(value, int) and not isinstance(value, bool):
-        return str(value)
-    if not isinstance(value, str):
-        raise _RejectedError(f"{name} is {type(value).__name__}, expected a string or an integer")
-    if problem := id_problem(value):
-        raise _RejectedError(problem)
-    return value

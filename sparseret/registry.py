@@ -38,12 +38,14 @@ ENCODERS: Mapping[str, str] = {
     "sdr": "sparseret.encoders.sdr_text:SdrTextEncoder",
     "sparse-codes": "sparseret.encoders.sparse_codes:SparseCodesEncoder",
     "splade": "sparseret.encoders.splade:SpladeEncoder",
+    "terms": "sparseret.encoders.terms:TermsEncoder",
     "uhd": "sparseret.encoders.uhd:UhdEncoder",
     "unicoil": "sparseret.encoders.unicoil:UniCoilEncoder",
 }
 """Built-in encoders of sparse vectors: name -> "module:Class"."""
 
 DENSE_ENCODERS: Mapping[str, str] = {
+    "carried": "sparseret.encoders.carried:CarriedEncoder",
     "dense": "sparseret.encoders.dense:DenseTextEncoder",
     "promptreps-dense": "sparseret.encoders.promptreps_dense:PromptRepsDenseEncoder",
     "precomputed": "sparseret.encoders.precomputed:PrecomputedEncoder",

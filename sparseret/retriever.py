@@ -262,7 +262,7 @@ class Retriever:
 
     def search_vectors(
         self,
-        vectors: csr_array | ArrayLike | Mapping[str, csr_array | ArrayLike],
+        vectors: csr_array | ArrayLike | Mapping[str, csr_array | ArrayLike | str],
         k: int = 10,
         *,
         filter: Filter | str | None = None,
@@ -272,24 +272,29 @@ class Retriever:
         fusion: Fusion | None = None,
         depth: int = 100,
         degrade: bool = False,
+        rerank: Reranker | Sequence[Reranker] | None = None,
+        rerank_depth: int = 100,
+        time_budget: float | None = None,
     ) -> list[Result]:
         """:meth:`search` by a vector that was made elsewhere, in place of a text.
 
         Args:
             vectors: one query vector, sparse of shape (1, dim) or dense of shape (dim,), for an
                 index of one leg or the one named in ``legs``; or a vector of each leg that is to
-                take part, by its name.
+                take part, by its name, or a text for a leg whose encoder is to make it.
 
-        All other arguments are those of :meth:`search`.
+        All other arguments are those of :meth:`search`. Re-rankers get no text of a query.
 
         Raises:
             VectorError: another width, values that are not finite, or negative ones where the
                 encoder of the leg makes none.
             LegError, ConfigurationError, FilterError, CorruptIndexError
         """
-        request = Request(k, filter, exact, recall, legs, fusion, depth, degrade, threads=1)
-        view = self._view
-        return _results(view, view.search_vectors(vectors, request))[0]
+        view, stage = self._view, RerankStage.of(rerank, rerank_depth, time_budget)
+        first = stage.first_k(k)
+        request = Request(first, filter, exact, recall, legs, fusion, depth, degrade, threads=1)
+        hits = view.search_vectors(vectors, request)
+        return _results(view, stage.apply(view, [None], hits, k, degrade=degrade))[0]
 
     def retrieve(
         self,
@@ -367,7 +372,7 @@ class Retriever:
 
     def explain_vectors(
         self,
-        vectors: csr_array | ArrayLike | Mapping[str, csr_array | ArrayLike],
+        vectors: csr_array | ArrayLike | Mapping[str, csr_array | ArrayLike | str],
         id: str,
         *,
         filter: Filter | str | None = None,
@@ -397,9 +402,16 @@ class Retriever:
         view = self._view  # held, as a commit beside it would close the catalog
         return view.state.catalog.documents([id])[0]
 
-    def documents(self) -> Iterator[Document]:
-        """All documents in the order they were added, as of now whatever is committed meanwhile."""
-        return _documents(self._view)
+    def documents(self, filter: Filter | str | None = None) -> Iterator[Document]:
+        """The documents that satisfy a filter, all without one, in the order they were added.
+
+        They are those of now, whatever is committed meanwhile.
+
+        Raises:
+            FilterError
+        """
+        view = self._view
+        return _held(view, view.documents(filter))
 
     def add(self, documents: Iterable[Document], *, show_progress: bool = False) -> int:
         """Encode and append documents; visible after :meth:`commit`. Returns how many.
@@ -588,6 +600,11 @@ class Retriever:
         return " + ".join(named) + fused
 
     @property
+    def view(self) -> View:
+        """What searches see: the index at one commit, which never changes."""
+        return self._view
+
+    @property
     def current_encoder(self) -> AnyEncoder:
         """The encoder of the first leg as searches use it: with the vocabulary and statistics of
         the last commit seen, where it depends on them.
@@ -678,8 +695,8 @@ def _results(view: View, hits: Hits) -> list[list[Result]]:
     return results
 
 
-def _documents(view: View) -> Iterator[Document]:
-    yield from view.state.catalog.iterate_documents()  # the view keeps the catalog open
+def _held(view: View, documents: Iterator[Document]) -> Iterator[Document]:  # noqa: ARG001
+    yield from documents  # the view keeps the catalog open
 
 
 def _last_of_each_id(batch: list[Document], rows: list[Any]) -> tuple[list[Document], list[Any]]:

@@ -8,6 +8,8 @@ data in ``sparseret/data``:
 - ``python``: a script, whose output is the ``text`` block that follows it directly, if any;
 - any block with ``title=NAME`` after its language is written to that file.
 
+A page that begins with ``<!-- needs: MODULE -->`` is skipped where that is not installed.
+
 Sizes and times are not compared. Run as a script, this file writes the real output into the
 documents: ``python tests/test_docs.py``.
 """
@@ -33,7 +35,7 @@ import typer
 from sparseret.errors import SparseretError
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("benchmarks/*.md")])
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("benchmarks/*.md")])
 COLUMNS = 110
 
 _FENCE = re.compile(
@@ -42,6 +44,7 @@ _FENCE = re.compile(
 _OPTION = re.compile(r"(?<![\w-])--?[A-Za-z][\w-]*")
 _LINK = re.compile(r"\]\((?!https?:|mailto:)(?P<target>[^)#\s]*)(?:#(?P<anchor>[^)\s]*))?\)")
 # What differs between machines and versions of SQLite: sizes, times, and digits past the fifth.
+_NEEDS = re.compile(r"<!-- needs: ([\w.]+) -->\n")
 _SIZE = re.compile(r"\d[\d,.]*(?= ?(?:ms|MB|GiB|MiB|KiB|queries/s|bytes|->)(?!\w))|(?<=^bytes).*")
 _UNIT = re.compile(r"(?<=# )(?:GiB|MiB|KiB)")  # by what else the process has done
 _LONG_NUMBER = re.compile(r"\d+\.\d{6,}")
@@ -173,7 +176,10 @@ def test_blocks_show_what_happens(
     path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    for block, real in run_page(path.read_text("utf-8"), monkeypatch):
+    page = path.read_text("utf-8")
+    if needed := _NEEDS.match(page):
+        pytest.importorskip(needed[1], reason=f"{needed[1]} is not installed")
+    for block, real in run_page(page, monkeypatch):
         assert comparable(block.body) == comparable(real)
 
 
@@ -214,8 +220,9 @@ def test_links(path: Path) -> None:
 
 def test_every_page_can_be_reached() -> None:
     index = (ROOT / "docs" / "index.md").read_text("utf-8")
-    for path in ROOT.glob("docs/*.md"):
-        assert path.name == "index.md" or f"({path.name})" in index
+    for path in ROOT.glob("docs/**/*.md"):
+        link = path.relative_to(ROOT / "docs").as_posix()
+        assert link == "index.md" or f"({link})" in index
 
 
 def options_of_commands() -> dict[str, set[str]]:

@@ -11,28 +11,38 @@ import pytest
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 TESTED = {
+    "beir_evaluation.py",
     "causal_lm.py",
     "codes.py",
     "codebooks.py",
     "concepts.py",
     "deepimpact.py",
     "evaluate.py",
+    "exchange.py",
     "expansion_hashing.py",
     "explain.py",
     "fastrp.py",
     "feedback.py",
     "filter.py",
+    "haystack_pipeline.py",
     "hybrid.py",
     "index_a_folder.py",
     "inference_free.py",
+    "langchain_store.py",
+    "llama_index_store.py",
     "losse.py",
+    "mteb_task.py",
+    "mcp_server.py",
     "own_vectors.py",
     "promptreps.py",
+    "pyterrier_pipeline.py",
+    "rag.py",
     "rag_prompt.py",
     "random_projection.py",
     "rerank.py",
     "sdr_memory.py",
     "sdr_search.py",
+    "sentence_transformers_evaluator.py",
     "splade.py",
     "uhd.py",
     "unicoil.py",
@@ -132,6 +142,20 @@ def test_evaluate() -> None:
     assert difference
     assert float(difference[1]) == pytest.approx(other - usual, abs=1e-4)
     assert float(difference[2]) < 0.05
+
+
+def test_rag() -> None:
+    output = run("rag.py")
+    facts = re.findall(r"^  \[(\d)\] document (\d+), \d+-\d+: (.*)$", output, re.M)
+    assert [place for place, *_ in facts] == ["1", "2", "3"]
+    assert facts[0][1] == "100"
+    assert "fatigue failures" in facts[0][2]
+    careless, dropped = output.split("\n\nof a careless reader: ")[1].splitlines()
+    assert "fatigue failures" in careless
+    assert "[1]" in careless
+    assert "[2]" not in careless
+    assert "abolished by decree" in dropped
+    assert run("rag.py", "xylophone zucchini").startswith("no answer\n")
 
 
 def test_rag_prompt() -> None:
@@ -317,3 +341,76 @@ def test_hybrid() -> None:
     assert "words 0.00" in out[4]  # misspelt
     assert "supersonic" in out[4]
     assert out[-1] == "after 1960: ['2', '3']"
+
+
+def test_haystack_pipeline() -> None:
+    pytest.importorskip("haystack", reason="haystack-ai is not installed")
+    written, *lines = run("haystack_pipeline.py").splitlines()
+    assert written == "300 documents written"
+    numbers = [int(line.split()[0]) for line in lines if line.startswith(" ")]
+    assert lines[0] == "all"
+    assert len(numbers) == 6
+    assert min(numbers[:3]) <= 100 < min(numbers[3:])
+
+
+def test_beir_evaluation() -> None:
+    pytest.importorskip("beir", reason="beir is not installed")
+    assert run("beir_evaluation.py") == "nDCG@10 0.52605, recall@100 0.75601\n"
+
+
+def test_mteb_task() -> None:
+    pytest.importorskip("mteb", reason="mteb is not installed")
+    assert run("mteb_task.py") == "sparseret/bm25: nDCG@10 0.52605\n"
+
+
+def test_pyterrier_pipeline() -> None:
+    pytest.importorskip("pyterrier", reason="pyterrier is not installed")
+    figures = [line.split()[-1] for line in run("pyterrier_pipeline.py").splitlines()]
+    assert figures[:3] == ["ndcg_cut_10", "0.5260", "0.4969"]
+
+
+def test_sentence_transformers_evaluator() -> None:
+    pytest.importorskip("sentence_transformers", minversion="6", reason="not installed")
+    assert run("sentence_transformers_evaluator.py") == "bm25: nDCG@10 0.5204\n"
+
+
+def test_langchain_store() -> None:
+    pytest.importorskip("langchain_core", reason="no LangChain (sparseret[langchain])")
+    lines = run("langchain_store.py").splitlines()
+    assert lines[2:] == [
+        "late:   ['2']",
+        "unlike: ['2', '4']",
+        "What flutters? -> A flat plate flutters at supersonic speed.",
+    ]
+    assert all(set(re.findall(r"'(\d)'", line)) == {"1", "2"} for line in lines[:2])
+
+
+def test_llama_index_store() -> None:
+    pytest.importorskip("llama_index.core", reason="no LlamaIndex (sparseret[llama-index])")
+    *modes, last = run("llama_index_store.py").splitlines()
+    assert [line.split()[0] for line in modes] == ["default", "sparse", "hybrid"]
+    assert all("[('3', " in line for line in modes)
+    assert last == "answered from ['1']"
+
+
+def test_mcp_server() -> None:
+    pytest.importorskip("mcp", reason="no MCP SDK (sparseret[mcp])")
+    assert run("mcp_server.py").splitlines() == [
+        "search(query, k, filter, index)",
+        "fetch(id, offset, max_characters, index)",
+        "explain(query, id, filter, index)",
+        "3 Flutter",
+        "A wing flutters at supersonic speed.",
+        "['wing']",
+        "for example: year > 2015",
+    ]
+
+
+def test_exchange() -> None:
+    lines = run("exchange.py").splitlines()
+    assert lines[0] == "index: 1400 documents"
+    found = {line.split(":")[0]: line for line in lines[1:]}
+    assert "1400 documents, 225 of 225 queries: same ten best" in found["anserini, floats"]
+    assert "1400 documents" in found["anserini, whole numbers"]
+    for name in ("ciff", "parquet"):
+        assert "needs the extra" in found[name] or "225 of 225 queries: same" in found[name]

@@ -11,8 +11,9 @@ import pytest
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from sparseret import Document, Retriever
-from sparseret.errors import ConfigurationError, DocumentError, VectorError
+from sparseret import Document, Retriever, field
+from sparseret.errors import ConfigurationError, DocumentError, FilterError, VectorError
+from sparseret.reranking import Diversity, FullVectors
 
 DOCUMENTS = [
     Document("n1", "lift of a wing in a slipstream", "", {"year": 1954}),
@@ -120,3 +121,38 @@ def test_sparse_vectors_that_are_none(words: Retriever) -> None:
     with pytest.raises(DocumentError, match="no document"):
         words.explain_vectors(encoded(words, "wing"), "n9")
     assert words.search_vectors(csr_array((1, 3), dtype=np.float32)) == []
+
+
+def test_a_text_in_place_of_the_vector_of_a_leg(both: Retriever) -> None:
+    query = "heat of wings"
+    mixed = {"words": query, "lengths": [13, 3]}
+    assert both.search_vectors(mixed) == both.search(query)
+    assert both.explain_vectors(mixed, "n1") == both.explain(query, "n1")
+    assert both.search_vectors({"words": query}) == both.search(query, legs=["words"])
+
+
+def test_results_of_vectors_are_re_ranked(both: Retriever, words: Retriever) -> None:
+    for rerank_depth in (2, 100):
+        options: dict[str, Any] = {"rerank": Diversity(0.3), "rerank_depth": rerank_depth}
+        vectors = {"words": encoded(both, "wing heat"), "lengths": [9, 2]}
+        again = both.search_vectors(vectors, 2, **options)
+        assert again == both.search("wing heat", 2, **options)
+        assert all(result.reranked for result in again)
+    needs_text = FullVectors(Lengths())
+    with pytest.raises(ConfigurationError, match="compares with the text"):
+        words.search_vectors(encoded(words, "wing"), rerank=needs_text)
+
+
+def test_documents_of_a_filter(words: Retriever) -> None:
+    assert list(words.documents("year < 1960")) == DOCUMENTS[:2]
+    assert list(words.documents(~(field("year") < 1960))) == DOCUMENTS[2:]
+    assert list(words.documents("year > 2000")) == []
+    words.delete(["n1"])
+    before = words.documents("year < 1960")
+    words.commit()
+    assert list(before) == DOCUMENTS[:2]
+    assert list(words.documents("year < 1960")) == DOCUMENTS[1:2]
+    with pytest.raises(FilterError, match="expected"):
+        words.documents("year <")
+    with pytest.raises(FilterError, match="must be text"):
+        words.documents(3)  # type: ignore[arg-type]

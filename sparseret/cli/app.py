@@ -9,13 +9,16 @@ from typing import Annotated
 
 import typer
 
+from sparseret.cli.ask import ask_command
 from sparseret.cli.delete import delete_command
 from sparseret.cli.encode import encode_command
 from sparseret.cli.eval import eval_command
 from sparseret.cli.eval_codes import eval_codes_command
+from sparseret.cli.exchange import export_command, import_command
 from sparseret.cli.index import index_command
 from sparseret.cli.info import info_command
 from sparseret.cli.keys import keys_app
+from sparseret.cli.mcp import mcp_command
 from sparseret.cli.merge import merge_command
 from sparseret.cli.plan_memory import plan_memory_command
 from sparseret.cli.sdr import sdr_app
@@ -37,11 +40,15 @@ app = typer.Typer(
 )
 app.command("index")(index_command)
 app.command("search")(search_command)
+app.command("ask")(ask_command)
 app.command("eval")(eval_command)
 app.command("encode")(encode_command)
+app.command("export")(export_command)
+app.command("import")(import_command)
 app.command("info")(info_command)
 app.command("delete")(delete_command)
 app.command("merge")(merge_command)
+app.command("mcp")(mcp_command)
 app.command("tune")(tune_command)
 app.command("verify")(verify_command)
 app.add_typer(sdr_app, name="sdr")

@@ -21,12 +21,12 @@ def delete_command(
     ],
 ) -> None:
     """Delete documents. Unknown ids are counted, and otherwise ignored."""
-    from sparseret.retriever import Retriever
+    from sparseret.parents import open_retriever
 
     wanted: list[str] = []
     for id in ids:
         wanted += filter(None, sys.stdin.read().splitlines()) if id == "-" else [id]
-    with Retriever.open(index) as retriever:
+    with open_retriever(index) as retriever:
         deleted = retriever.delete(wanted)
         retriever.commit()
         unknown = len(set(wanted)) - deleted

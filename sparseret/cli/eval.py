@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from sparseret.documents import Document
     from sparseret.eval.datasets import Dataset
     from sparseret.eval.evaluate import Report
+    from sparseret.parents import ParentRetriever
     from sparseret.retriever import Retriever
 
 __all__ = ["eval_command"]
@@ -271,12 +272,13 @@ def _retriever(
     encoder: str | dict[str, str],
     options: dict[str, Any],
     calibrated: bool,
-) -> Iterator[Retriever]:
+) -> Iterator[Retriever | ParentRetriever]:
+    from sparseret.parents import open_retriever
     from sparseret.retriever import Retriever
 
     if index is not None:
-        with Retriever.open(index) as retriever:
-            yield retriever
+        with open_retriever(index) as opened:
+            yield opened
         return
     with tempfile.TemporaryDirectory(prefix="sparseret-eval-") as folder:
         path = Path(folder) / "index"

@@ -12,6 +12,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from sparseret.cli.chunks import (
+    ChunkByOption,
+    ChunkOverlapOption,
+    ChunkWordsOption,
+    parse_chunking,
+)
 from sparseret.cli.console import count
 from sparseret.cli.encoders import note_license, note_truncated
 from sparseret.cli.legs import (
@@ -26,10 +32,12 @@ from sparseret.cli.options import EncoderOptions, parse_size
 from sparseret.cli.recall import merge_with_progress
 
 if TYPE_CHECKING:
+    from sparseret.chunks import Chunking
     from sparseret.indexers.dense_settings import DenseSettings
     from sparseret.indexers.fusion import Fusion
     from sparseret.indexers.reduction import Reduction
     from sparseret.legs import AnyEncoder
+    from sparseret.parents import ParentRetriever
     from sparseret.readers import BadLine
     from sparseret.retriever import Retriever
 
@@ -143,6 +151,9 @@ def index_command(
             show_default="all",
         ),
     ] = None,
+    chunk_words: ChunkWordsOption = None,
+    chunk_overlap: ChunkOverlapOption = None,
+    chunk_by: ChunkByOption = None,
     dense: DenseOption = None,
     fusion: FusionOption = None,
     commit_every: Annotated[
@@ -189,6 +200,10 @@ def index_command(
 
         sparseret index corpus.jsonl --encoder bm25 --encoder dense:my-model --fusion min-max
 
+    Long documents, found by their best passages:
+
+        sparseret index books.jsonl --chunk-words 200 --chunk-overlap 40
+
     A large corpus, in fewer and larger steps:
 
         sparseret index corpus.jsonl.zst --memory 4GB --commit-every 1000000
@@ -198,6 +213,7 @@ def index_command(
         zstd -dc more.jsonl.zst | sparseret index - --out my.idx --update
     """
     from sparseret.ingest import ingest
+    from sparseret.parents import ParentRetriever
     from sparseret.progress import progress_bar
     from sparseret.readers import corpus_size
 
@@ -220,7 +236,9 @@ def index_command(
     retriever = _open(
         out, encoders, leg_options(encoders, encoder_option), filter_field or [], order_by,
         reduction, dense_settings(dense), parse_fusion(fusion), memory,
+        parse_chunking(chunk_words, chunk_overlap, chunk_by),
     )  # fmt: skip
+    chunks = retriever.retriever if isinstance(retriever, ParentRetriever) else retriever
     if created and not quiet:
         for each in retriever.encoders.values():
             note_license(each)
@@ -246,7 +264,7 @@ def index_command(
             )
             advance((size or read) - read)
         if merge:
-            merge_with_progress(retriever, show=show)
+            merge_with_progress(chunks, show=show)
         total = len(retriever)
     if quiet:
         return
@@ -266,7 +284,7 @@ def index_command(
 
 
 @contextmanager
-def _discard_if_empty(retriever: Retriever, created: bool) -> Iterator[None]:
+def _discard_if_empty(retriever: Retriever | ParentRetriever, created: bool) -> Iterator[None]:
     """A failed first run leaves no empty index behind, whose options would bind the next."""
     from sparseret.errors import SparseretError
 
@@ -317,13 +335,21 @@ def _open(
     dense: DenseSettings | None,
     fusion: Fusion | None,
     memory: int | None,
-) -> Retriever:
+    chunking: Chunking | None,
+) -> Retriever | ParentRetriever:
     """The index at ``out``, made if there is none."""
     from sparseret.errors import IndexExistsError
+    from sparseret.parents import ParentRetriever, open_retriever
     from sparseret.registry import load_any_encoder
     from sparseret.retriever import Retriever
 
     try:
+        if chunking is not None:
+            return ParentRetriever.create(
+                out, encoder or "bm25", chunking=chunking, encoder_options=options,
+                filter_fields=filter_fields, order_by=order_by, reduction=reduction, dense=dense,
+                fusion=fusion, memory_budget=memory,
+            )  # fmt: skip
         return Retriever.create(
             out, encoder or "bm25", encoder_options=options, filter_fields=filter_fields,
             order_by=order_by, reduction=reduction, dense=dense, fusion=fusion,
@@ -348,4 +374,6 @@ def _open(
         given = {name: load_any_encoder(each, options.get(name)) for name, each in encoder.items()}
     elif encoder or options:
         given = load_any_encoder(encoder or "bm25", options)
-    return Retriever.open(out, given, memory_budget=memory)
+    if chunking is not None:  # named again, it must be that of the index
+        return ParentRetriever.open(out, given, chunking=chunking, memory_budget=memory)
+    return open_retriever(out, given, memory_budget=memory)

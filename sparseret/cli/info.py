@@ -114,12 +114,12 @@ def _read(path: Path) -> tuple[str, IndexInfo]:
     from sparseret.indexers.folder import IndexFolder
     from sparseret.indexers.info import index_info
     from sparseret.legs import has_encoders
-    from sparseret.retriever import Retriever
+    from sparseret.parents import open_retriever
 
     description = "none (vectors were given)"
     if has_encoders(path):
         try:
-            retriever = Retriever.open(path)
+            retriever = open_retriever(path)
         except (ConfigurationError, MissingExtraError) as error:  # its model is not here
             description = f"cannot be loaded: {error}"
         else:

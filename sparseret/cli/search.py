@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from sparseret.cli.found import best_part, print_json
 from sparseret.cli.legs import DegradeOption, FusionOption, LegOption, parse_fusion
 from sparseret.cli.recall import RecallOption, note_mode
 from sparseret.cli.rerank import (
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     from sparseret.eval.runs import Run
     from sparseret.explanation import Explanation, TermScore
+    from sparseret.parents import ParentResult
     from sparseret.retriever import Result, Retriever
 
 __all__ = ["search_command"]
@@ -94,6 +96,14 @@ def search_command(
         int | None,
         typer.Option(min=1, help="Threads for --queries.", show_default="all processors"),
     ] = None,
+    passages: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Of an index of chunks, passages that each document is shown with, at most.",
+            show_default="1",
+        ),
+    ] = None,
     leg: LegOption = None,
     fusion: FusionOption = None,
     degrade: DegradeOption = False,
@@ -128,19 +138,22 @@ def search_command(
     if queries is not None and (explain or json_lines):
         raise typer.BadParameter("--explain and --json go with a single query")
     from sparseret.eval.runs import run_from_hits
+    from sparseret.parents import ParentRetriever, open_retriever
     from sparseret.readers import read_queries
-    from sparseret.retriever import Retriever
 
     fused = parse_fusion(fusion)
     rerankers = make_rerankers(rerank, mmr, rerank_depth, time_budget)
     candidates = rerank_depth or 100
     first_k = max(k, candidates) if rerankers else k
-    with Retriever.open(index, degrade=degrade) as retriever:
+    with open_retriever(index, degrade=degrade) as opened:
+        retriever = opened.retriever if isinstance(opened, ParentRetriever) else opened
+        if passages is not None and retriever is opened:
+            raise typer.BadParameter(f"--passages is for an index of chunks; {index} is none")
         if recall is not None:
             note_mode(retriever, first_k, recall)
         if queries is not None:
             asked = read_queries(queries)
-            hits = retriever.retrieve(
+            hits = opened.retrieve(
                 [q.text for q in asked], k, filter=filter, exact=exact or None, recall=recall,
                 legs=leg, fusion=fused, degrade=degrade, threads=threads, rerank=rerankers,
                 rerank_depth=candidates, time_budget=time_budget,
@@ -149,32 +162,39 @@ def search_command(
             _note_missing(hits.mode.missing)
             _write_run(run_from_hits([q.id for q in asked], hits), run)
             return
-        results = retriever.search(
-            query, k, like=like, unlike=unlike, filter=filter, exact=exact or None, recall=recall,
-            legs=leg, fusion=fused, degrade=degrade, rerank=rerankers, rerank_depth=candidates,
-            time_budget=time_budget,
-        )  # fmt: skip
+        ask: dict[str, Any] = {
+            "like": like, "unlike": unlike, "filter": filter, "exact": exact or None,
+            "recall": recall, "legs": leg, "fusion": fused, "degrade": degrade,
+            "rerank": rerankers, "rerank_depth": candidates, "time_budget": time_budget,
+        }  # fmt: skip
+        results: Sequence[Result | ParentResult] = (
+            opened.search(query, k, passages=passages or 1, **ask)
+            if isinstance(opened, ParentRetriever)
+            else opened.search(query, k, **ask)
+        )
         missing = results[0].missing if results else ()
         _note_missing(missing)
         if not {reranker.name for reranker in rerankers} & {*missing}:
-            _note_unreached(bool(rerankers) and not all(r.reranked for r in results[:candidates]))
+            _note_unreached(
+                bool(rerankers) and not all(best_part(r).reranked for r in results[:candidates])
+            )
         explanations = [
-            retriever.explain(
+            opened.explain(
                 query,
-                r.id,
+                best_part(r).id,
                 like=like,
                 unlike=unlike,
                 filter=filter,
                 legs=leg,
                 fusion=fused,
-                depth=max(first_k, 100),
+                depth=max(first_k, 100, 4 * k if retriever is not opened else 0),
                 degrade=degrade,
             )
             for r in results
             if explain
         ]
         if json_lines or not sys.stdout.isatty():
-            _print_json(results, explanations)
+            print_json(results, explanations)
         else:
             from rich.console import Console
 
@@ -200,36 +220,11 @@ def _write_run(made: Run, file: Path | None) -> None:
         sys.stdout.writelines(run_lines(made))
 
 
-def _print_json(results: list[Result], explanations: list[Explanation]) -> None:
-    for i, result in enumerate(results):
-        line: dict[str, Any] = {"rank": i + 1, **result._asdict()}
-        line["missing_legs"] = line.pop("missing")
-        if not line["shares"]:  # an index of one leg has nothing to tell of legs
-            del line["shares"], line["missing_legs"]
-        if line["first_stage_score"] is None:  # not re-ranked
-            del line["first_stage_score"], line["reranked"]
-        if explanations:
-            line |= _explained(explanations[i])
-        print(json.dumps(line, ensure_ascii=False))
-
-
-def _explained(explanation: Explanation) -> dict[str, Any]:
-    """What JSON says of terms and legs."""
-    if not explanation.legs:
-        terms = [term._asdict() for term in explanation.terms]
-        return {"terms": terms, "missing": explanation.missing}
-    legs = [
-        {**leg._asdict(), "terms": [term._asdict() for term in leg.terms]}
-        for leg in explanation.legs
-    ]
-    return {"legs": legs}
-
-
 def _print_table(
     retriever: Retriever,
     query: str,
-    results: list[Result],
-    explanations: list[Explanation],
+    results: Sequence[Result | ParentResult],
+    explanations: Sequence[Explanation],
     console: Console,
 ) -> None:
     from rich.table import Table
@@ -250,16 +245,21 @@ def _print_table(
     console.print(table)
 
 
-def _document_cell(retriever: Retriever, query: str, result: Result) -> Text:
+def _document_cell(retriever: Retriever, query: str, result: Result | ParentResult) -> Text:
     from rich.text import Text
 
     from sparseret.analysis import load_analyzer
+    from sparseret.parents import ParentResult
     from sparseret.snippets import make_snippet
 
     analyzer = getattr(retriever.encoder, "analyzer", None) or load_analyzer("simple")
     terms = {span.term for span in analyzer.spans(query)}
     cell = Text()
-    for text, style, width in ((result.title, "bold", 300), (result.text, "", 240)):
+    passages = result.passages if isinstance(result, ParentResult) else ()
+    shown = [p.text for p in passages] if passages else [result.text]
+    for place, (text, style, width) in enumerate(
+        [(result.title, "bold", 300), *((text, "", 240) for text in shown)]
+    ):
         if not text:
             continue
         snippet = make_snippet(text, terms, analyzer, width)
@@ -268,6 +268,10 @@ def _document_cell(retriever: Retriever, query: str, result: Result) -> Text:
             part.stylize("bold yellow", start, end)
         if cell:
             cell.append("\n")
+        if place and passages:
+            cell.append(
+                f"characters {passages[place - 1].start}-{passages[place - 1].end}: ", "dim"
+            )
         cell.append_text(part)
     if result.metadata:
         pairs = (f"{key}={json.dumps(v, ensure_ascii=False)}" for key, v in result.metadata.items())

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sparseret.indexers.fusion import Fusion
+from sparseret.parents import ParentRetriever
 from sparseret.protocols import Hits, Reranker
 from sparseret.retriever import Retriever
 
@@ -16,7 +17,7 @@ __all__ = ["ChosenLegs"]
 class ChosenLegs:
     """Searches a retriever in one way (:class:`sparseret.eval.evaluate.Searchable`)."""
 
-    retriever: Retriever
+    retriever: Retriever | ParentRetriever
     legs: Sequence[str] | None = None
     """Names of legs; None for all."""
     fusion: Fusion | None = None
@@ -53,10 +54,12 @@ class ChosenLegs:
     @property
     def description(self) -> str:
         """What it is, in a line."""
-        chosen = self.retriever.legs if self.legs is None else self.legs
-        encoders = self.retriever.encoders
+        retriever = self.retriever
+        within = retriever.retriever if isinstance(retriever, ParentRetriever) else retriever
+        chosen = within.legs if self.legs is None else self.legs
+        encoders = within.encoders
         named = " + ".join(f"{leg}: " * bool(leg) + encoders[leg].description for leg in chosen)
-        fusion = self.retriever.fusion if self.fusion is None else self.fusion
+        fusion = within.fusion if self.fusion is None else self.fusion
         parts = [named] if len(chosen) == 1 else [named, fusion.description]
         parts += [
             f"best {self.rerank_depth} by {reranker.description}" for reranker in self.rerankers

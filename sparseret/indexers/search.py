@@ -24,6 +24,7 @@ from sparseret.protocols import Hits, Mode
 
 __all__ = [
     "Selection",
+    "as_filter",
     "check_count",
     "check_ids",
     "check_recall",
@@ -113,6 +114,14 @@ def ids_of(state: State, numbers: list[NDArray[np.int64]]) -> list[list[str]]:
     return [every[begin:end] for begin, end in pairwise(ends)]
 
 
+def as_filter(where: Filter | str) -> Filter:
+    """A filter from its text, or as it is. Raises FilterError."""
+    tree = parse_filter(where) if isinstance(where, str) else where
+    if not isinstance(tree, Filter):
+        raise FilterError(f"a filter must be text or made with field(), got {type(tree).__name__}")
+    return tree
+
+
 def select(
     state: State, allow: Iterable[str] | None = None, where: Filter | str | None = None
 ) -> Selection:
@@ -127,11 +136,7 @@ def select(
         check_ids(allow)
         allowed = state.catalog.numbers_of(allow)
     if where is not None:
-        tree = parse_filter(where) if isinstance(where, str) else where
-        if not isinstance(tree, Filter):
-            raise FilterError(
-                f"a filter must be text or made with field(), got {type(tree).__name__}"
-            )
+        tree = as_filter(where)
         rest: Filter | None = tree
         if state.catalog.order_by is not None:
             order = order_field(state.catalog.order_by)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import lru_cache
@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from sparseret.documents import Document
 from sparseret.errors import (
     ConfigurationError,
     DocumentError,
@@ -39,6 +40,9 @@ from sparseret.views.sparse import SparseView, check_queries
 __all__ = ["FAILURES", "LegView", "Request", "View"]
 
 LegView: TypeAlias = SparseView | DenseView
+
+_BATCH = 1000
+"""Documents read from the catalog at a time."""
 
 FAILURES = (SparseretError, ArithmeticError, LookupError, OSError, RuntimeError, ValueError)
 """What an encoder or a package behind it may raise; others are mistakes in a program."""
@@ -165,6 +169,27 @@ class View(NamedTuple):
             )
         return Explanation(id, float(fused.scores[at[0]]) if len(at) else 0.0, [], [], scores)
 
+    def documents(self, filter: Filter | str | None = None) -> Iterator[Document]:
+        """The documents that satisfy a filter, all without one, in the order they were added.
+
+        Raises:
+            FilterError: at once, not at the first document.
+        """
+        if filter is None:
+            return self.state.catalog.iterate_documents()
+        selection = select(self.state, None, filter)
+        numbers = selection.allow
+        if numbers is None:
+            between = selection.between or range(0)
+            numbers = np.arange(between.start, between.stop, dtype=np.int64)
+        return self._documents_of(numbers)
+
+    def _documents_of(self, numbers: NDArray[np.int64]) -> Iterator[Document]:
+        for start in range(0, len(numbers), _BATCH):
+            ids = self.state.catalog.ids(numbers[start : start + _BATCH])
+            found = self.state.catalog.documents([ids[number] for number in sorted(ids)])
+            yield from (document for document in found if document is not None)
+
     def check_fusion(self, fusion: Fusion) -> None:
         """Refuse a fusion that does not fit the legs. Raises ConfigurationError."""
         check_fusion(fusion, [leg.lower_bound for leg in self.legs])
@@ -207,15 +232,20 @@ class View(NamedTuple):
         elif request.legs is not None and {*request.legs} != {*vectors}:
             raise ConfigurationError("legs names others than those that vectors are given for")
 
+        texts = {name: given for name, given in vectors.items() if isinstance(given, str)}
         rows = {
             leg.name: leg.query_vectors(vectors[leg.name])
             for leg in self.legs
-            if leg.name in vectors
+            if leg.name in vectors and leg.name not in texts
         }
         for of_leg in rows.values():
             if of_leg.shape[0] != 1:
                 raise VectorError(f"expected one query vector, got {of_leg.shape[0]}")
-        return lambda leg: rows[leg.name], request._replace(legs=list(vectors))
+
+        def look_up(leg: LegView) -> Any:
+            return leg.encode_queries([texts[leg.name]]) if leg.name in texts else rows[leg.name]
+
+        return look_up, request._replace(legs=list(vectors))
 
     def _hits(self, ask: Callable[[LegView], Any], n_queries: int, request: Request) -> Hits:
         check_count("k", request.k)
