@@ -24,6 +24,7 @@ from sparseret.serve.about_routes import about_routes
 from sparseret.serve.document_routes import document_routes
 from sparseret.serve.front import PUBLIC, Front
 from sparseret.serve.index_routes import index_routes
+from sparseret.serve.page_routes import page_routes
 from sparseret.serve.problems import Problem, ProblemType, problem_of
 from sparseret.serve.search_routes import search_routes
 from sparseret.serve.service import Service
@@ -81,6 +82,7 @@ def create_app(service: Service) -> FastAPI:
     )
     for routes in (search_routes, tei_routes, document_routes, index_routes, about_routes):
         app.include_router(routes(service))
+    app.include_router(page_routes())
     for kind in (Problem, SparseretError, ValidationError, RequestValidationError, HTTPException):
         app.add_exception_handler(kind, _explain)
     app.add_exception_handler(Exception, _failed)
