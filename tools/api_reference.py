@@ -29,6 +29,11 @@ ROOMS = {
     "reranking": "Re-ranking",
     "eval": "Evaluation",
     "train": "Training",
+    "parents": "Chunks and parents",
+    "rag": "Answers with evidence",
+    "exchange": "Import and export",
+    "integrations": "Frameworks of others",
+    "serve": "HTTP service",
 }
 """Page -> its title. Modules of no room are on the page "core"."""
 FOR_CONTRIBUTORS = ("architecture.md", "benchmarks.md")
@@ -106,7 +111,8 @@ def pages() -> dict[str, str]:
 
 def named_modules(package: Any) -> list[Any]:
     """Modules whose names are public, by their path."""
-    files = [file for file in ROOT.glob("docs/*.md") if file.name not in FOR_CONTRIBUTORS]
+    pages = [*ROOT.glob("docs/*.md"), *ROOT.glob("docs/integrations/*.md")]
+    files = [page for page in pages if page.name not in FOR_CONTRIBUTORS]
     texts = [file.read_text("utf-8") for file in [ROOT / "README.md", *files]]
     named = {path for text in texts for path in _NAMED.findall(text)}
     encoders = ast.literal_eval(str(package["registry.ENCODERS"].value))
