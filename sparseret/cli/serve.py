@@ -130,6 +130,7 @@ def serve_command(
 
         reranker = CrossEncoder(rerank)
     service = Service(folders or [], settings, encoders=encoders, reranker=reranker, keys=known)
+    service.warm()
     run(service)
 
 

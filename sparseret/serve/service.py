@@ -69,6 +69,17 @@ class Service:
             lambda: {index.name: len(index.opened) for index in self.indexes.all()},
         )
 
+    def warm(self) -> None:
+        """Load models and map files now, which would make the first clients wait.
+
+        Raises:
+            ConfigurationError, MissingExtraError: a model that cannot be used.
+        """
+        for encoder in self.encoders.values():
+            encoder.encode_queries(["warm"])
+        for index in self.indexes.all():
+            index.retriever.retrieve(["warm"], 1, threads=1)
+
     async def read(self, request: Request, task: Callable[[Ticket], T]) -> T:
         """The result of a task that changes nothing.
 

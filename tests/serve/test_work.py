@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 
 from sparseret.serve.micro_batches import MicroBatcher, batching
 from sparseret.serve.problems import Problem
+from sparseret.serve.service import Service
 from sparseret.serve.work import ClientGone, Ticket, Work
 
 
@@ -176,6 +178,14 @@ def test_searches_share_the_model(start: Callable[..., TestClient], letters: Any
         assert client.post("/indexes/mixed/search", json=wanted).status_code == 200
     # One query, encoded once: its vector is remembered, for explanations and the next search.
     assert letters.calls[before:] == [["wing"]]
+
+
+def test_models_are_loaded_before_the_first_request(folder: Path, letters: Any) -> None:
+    service = Service([folder], encoders={"letters": letters})
+    service.warm()
+    assert letters.calls[-1] == ["warm"]
+    assert service.indexes["mixed"].retriever.search("wing", legs=["letters"])
+    service.close()
 
 
 def test_encoders_of_counts_are_left_alone() -> None:
