@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from copy import copy
 from itertools import chain
 from pathlib import Path
 from types import TracebackType
@@ -598,6 +599,12 @@ class Retriever:
         named = [f"{name}: " * bool(name) + e.description for name, e in self.encoders.items()]
         fused = f"; {self.fusion.description}" * (len(self.legs) > 1)
         return " + ".join(named) + fused
+
+    def pinned(self) -> Retriever:
+        """The same index as of now, for several reads that must agree, whatever is committed or
+        refreshed meanwhile. It is for reading alone, and needs not be closed.
+        """
+        return copy(self)  # whose view nobody replaces
 
     @property
     def view(self) -> View:

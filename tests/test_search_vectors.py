@@ -156,3 +156,15 @@ def test_documents_of_a_filter(words: Retriever) -> None:
         words.documents("year <")
     with pytest.raises(FilterError, match="must be text"):
         words.documents(3)  # type: ignore[arg-type]
+
+
+def test_pinned_reads_agree(words: Retriever) -> None:
+    pinned = words.pinned()
+    words.delete(["n2"])
+    words.add([Document("n4", "wing wing")])
+    words.commit()
+    words.merge()
+    assert [r.id for r in words.search("wing")] == ["n4", "n1"]
+    assert [r.id for r in pinned.search("wing")] == ["n1", "n2"]
+    assert pinned.explain("wing", "n2").score > 0
+    assert len(pinned) == 3

@@ -83,8 +83,12 @@ def create_app(service: Service) -> FastAPI:
     for routes in (search_routes, tei_routes, document_routes, index_routes, about_routes):
         app.include_router(routes(service))
     app.include_router(page_routes())
+
+    async def explain(request: Request, error: Exception) -> Response:  # noqa: ARG001
+        return _problem(error, service).response()
+
     for kind in (Problem, SparseretError, ValidationError, RequestValidationError, HTTPException):
-        app.add_exception_handler(kind, _explain)
+        app.add_exception_handler(kind, explain)
     app.add_exception_handler(Exception, _failed)
     _describe(app, with_keys=service.keys is not None)
     return app
@@ -96,21 +100,19 @@ def _refresh(service: Service, over: threading.Event) -> None:
             service.indexes.refresh()
 
 
-async def _explain(request: Request, error: Exception) -> Response:  # noqa: ARG001
+def _problem(error: Exception, service: Service) -> Problem:
     if isinstance(error, HTTPException):
         kind = _KINDS.get(error.status_code, "Validation")
-        made = Problem(error.status_code, kind, str(error.detail)).response()
-        made.headers.update(error.headers or {})
-        return made
+        return Problem(error.status_code, kind, str(error.detail), headers=error.headers)
     if isinstance(error, RequestValidationError):
         told = "; ".join(
             f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors()
         )
-        return Problem(422, "Validation", told).response()
-    problem = problem_of(error)
+        return Problem(422, "Validation", told)
+    problem = problem_of(error, service.without_paths)
     if problem is None:  # pragma: no cover - only of kinds that are known there
         raise error
-    return problem.response()
+    return problem
 
 
 async def _failed(request: Request, error: Exception) -> Response:  # noqa: ARG001

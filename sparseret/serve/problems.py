@@ -6,7 +6,7 @@ endpoints that it has, too.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 from pydantic import BaseModel, ValidationError
@@ -34,16 +34,24 @@ class Problem(Exception):  # noqa: N818 - not an error of the service, but its a
     """Ends a request with a status and a reason."""
 
     def __init__(
-        self, status: int, kind: ProblemType, message: str, retry_after: int | None = None
+        self,
+        status: int,
+        kind: ProblemType,
+        message: str,
+        retry_after: int | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(message)
         self.status = status
         self.kind: ProblemType = kind
         self.retry_after = retry_after
+        self.headers = headers or {}
 
     def response(self) -> Response:
         """As the client gets it."""
-        headers = {} if self.retry_after is None else {"Retry-After": str(self.retry_after)}
+        headers = dict(self.headers)
+        if self.retry_after is not None:
+            headers["Retry-After"] = str(self.retry_after)
         if self.status == 401:
             headers["WWW-Authenticate"] = "Bearer"
         body = ProblemBody(error=_printable(str(self)), error_type=self.kind)
@@ -67,15 +75,20 @@ _STATUSES: tuple[tuple[type[Exception], int, ProblemType], ...] = (
 )
 
 
-def problem_of(error: Exception) -> Problem | None:
-    """What an error is to a client; None for a mistake in the service."""
+def problem_of(error: Exception, told: Callable[[str], str] = lambda text: text) -> Problem | None:
+    """What an error is to a client; None for a mistake in the service.
+
+    Args:
+        error: raised by a route.
+        told: what a client is told in place of a message of the library.
+    """
     if isinstance(error, Problem):
         return error
     if isinstance(error, ValidationError):
         return Problem(422, "Validation", _told(error))
     for kind, status, name in _STATUSES:
         if isinstance(error, kind):
-            return Problem(status, name, str(error))
+            return Problem(status, name, told(str(error)))
     return None
 
 

@@ -36,10 +36,14 @@ def search_index(
         SparseretError: as of :meth:`sparseret.Retriever.search`.
     """
     began = time.perf_counter()
+    # What is found and what is told of it are of one commit.
     if isinstance(opened, ParentRetriever):
-        retriever, rows, missing = opened.retriever, *_parents(opened, wanted, ticket)
+        retriever = opened.retriever.pinned()
+        parents = ParentRetriever(retriever, opened.chunking)
+        rows, missing = _parents(parents, wanted, ticket)
     else:
-        retriever, rows, missing = opened, *_documents(opened, wanted, ticket)
+        retriever = opened.pinned()
+        rows, missing = _documents(retriever, wanted, ticket)
     legs = wanted.legs if wanted.vectors is None else list(wanted.vectors)
     mode = retriever.mode(wanted.k, legs=legs, exact=wanted.exact, recall=wanted.recall)
     told = models.Mode(

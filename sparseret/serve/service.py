@@ -148,6 +148,12 @@ class Service:
                 found.append(find())
         return found
 
+    def without_paths(self, message: str) -> str:
+        """A message for clients: indexes by their names, in place of their folders."""
+        for index in self.indexes.all():
+            message = message.replace(str(index.retriever.path), index.name)
+        return message
+
     def close(self) -> None:
         """Finish what was accepted, and release all files."""
         self.reads.close()

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
+from sparseret import Retriever
 from sparseret.errors import ConfigurationError
 from sparseret.serve.front import PUBLIC
 from sparseret.serve.keys import KeyFile
@@ -210,3 +211,20 @@ def test_metrics_hold_no_texts(client: TestClient) -> None:
     )
     assert f"{searches} 1.0" in told
     assert 'sparseret_documents{index="words"} 3.0' in told
+
+
+def test_messages_name_no_folders(client: TestClient, folder: Path) -> None:
+    wrong = [
+        client.post("/indexes/words/search", json={"like": ["nobody"]}),
+        client.post("/indexes", json={"name": "words"}),
+        client.post("/indexes/mixed/search", json={"query": "a", "legs": ["x"]}),
+    ]
+    with Retriever.open(folder / "words.idx") as other:
+        other.delete(["n1"])
+        kind = {"content-type": "application/x-ndjson"}
+        body = b'{"id": "x", "text": "a"}'
+        wrong.append(client.post("/indexes/words/documents", content=body, headers=kind))
+        other.rollback()
+    for answer in wrong:
+        assert answer.status_code in (409, 422)
+        assert str(folder.parent) not in answer.text
