@@ -87,7 +87,8 @@ class Front:
         if self._keys is None:
             return None
         key = self._shown(headers)
-        public = scope["path"] in PUBLIC or scope["path"].startswith("/page/")
+        path, reading = scope["path"], scope["method"] in ("GET", "HEAD")
+        public = reading and (path in PUBLIC or path.startswith("/page/"))
         if key is None and not public:
             raise Problem(401, "Unauthorized", "a key is needed: Authorization: Bearer KEY")
         return key

@@ -88,6 +88,9 @@ def tei_routes(service: Service) -> APIRouter:
 
         return await service.read(request, lambda _: encode())
 
+    # Where some clients of TEI send texts, without a path.
+    router.add_api_route("/", embed, methods=["POST"], include_in_schema=False)
+
     @router.post(
         "/rerank",
         summary="Rate texts for a query",

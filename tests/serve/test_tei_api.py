@@ -134,3 +134,21 @@ def test_without_any_encoder(tmp_path: Path) -> None:
             answer = c.post(path, json={"inputs": "a"})
             assert (answer.status_code, answer.json()["error_type"]) == (424, "Backend")
         assert c.get("/indexes").json() == {"indexes": [], "encoders": ["bm25"]}
+
+
+def test_a_client_of_tei_works_unchanged(client: TestClient, monkeypatch: Any) -> None:
+    hub = pytest.importorskip("huggingface_hub", minversion="1.0", reason="not installed")
+    expected = client.post("/embed", json={"inputs": ["lift", "drag"]}).json()
+    # Its requests go to the application, not through a socket.
+    hub.set_client_factory(lambda: client)
+    try:
+        tei = hub.InferenceClient(base_url="http://localhost")
+        np.testing.assert_allclose(tei.feature_extraction(["lift", "drag"]), expected)
+        with pytest.raises(hub.errors.HfHubHTTPError) as refused:
+            tei.feature_extraction(["a"] * 33)
+        assert refused.value.response.json() == {
+            "error": "batch size 33 > maximum allowed batch size 32",
+            "error_type": "Validation",
+        }
+    finally:
+        hub.set_client_factory(hub.utils._http.default_client_factory)
