@@ -296,7 +296,9 @@ class _Mixed:
         while not self.over.wait(0.02):
             ids = [f"w{worker}-{(at + j) % 1000}" for j in range(5)]
             documents = "\n".join(
-                json.dumps({"id": id, "text": f"{self._queries[at % len(self._queries)]} {at}"})
+                json.dumps(
+                    {"id": id, "text": f"{self._queries[at % len(self._queries)]} {at % 1000}"}
+                )
                 for id in ids
             )
             start = time.perf_counter()

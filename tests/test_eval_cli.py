@@ -12,6 +12,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from sparseret import parents
 from sparseret.cli.eval import eval_command
 from sparseret.documents import Document
 from sparseret.errors import ConfigurationError, DatasetError
@@ -95,6 +96,7 @@ class FakeRetriever:
 def fake_retriever(monkeypatch: pytest.MonkeyPatch) -> None:
     module = ModuleType("sparseret.retriever")
     module.Retriever = FakeRetriever  # type: ignore[attr-defined]
+    monkeypatch.setattr(parents, "open_retriever", FakeRetriever.open)
     monkeypatch.setitem(sys.modules, "sparseret.retriever", module)
     FakeRetriever.opened = FakeRetriever.created = None
 

@@ -421,7 +421,7 @@ def test_mcp_server(run: Run) -> None:
     ]
 
 
-def test_exchange() -> None:
+def test_exchange(run: Run) -> None:
     lines = run("exchange.py").splitlines()
     assert lines[0] == "index: 1400 documents"
     found = {line.split(":")[0]: line for line in lines[1:]}

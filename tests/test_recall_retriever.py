@@ -419,7 +419,7 @@ def test_eval_by_recall(
     assert "\nsearch: exact, as nothing cheaper is calibrated to recall 0.8\n" in ran.out
     assert "\nsearch for the latency: approximate, " in ran.out
 
-    monkeypatch.setattr("sparseret.indexers.inverted_leg._LEAST_CALIBRATED", 1000)
+    monkeypatch.setattr("sparseret.indexers.legs._LEAST_CALIBRATED", 1000)
     ran = run("eval", dataset, "--encoder", "written", *recall, "--recall", "0.8")
     assert "\nsearch: approximate, recall " in ran.out
 

@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -33,6 +34,7 @@ class Process:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            cwd=tempfile.gettempdir(),  # not the sources: they lack the native module
         )
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
@@ -255,7 +257,7 @@ def test_a_port_that_is_taken(
     done = subprocess.run(
         [sys.executable, "-c", "from sparseret.cli.app import main; main()", "serve",
          str(folder / "words.idx"), "--port", str(service.port)],
-        capture_output=True, text=True, check=False,
+        capture_output=True, text=True, check=False, cwd=tempfile.gettempdir(),
     )  # fmt: skip
     assert done.returncode == 1
     assert "another --port" in done.stderr
