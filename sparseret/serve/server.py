@@ -14,7 +14,8 @@ from sparseret.serve.service import Service
 __all__ = ["run"]
 
 _PART = 2**16
-"""Bytes of a long request that must come in the time for a whole short one."""
+"""Bytes of a long request that must come in the time for a whole short one, and most that headers
+may have."""
 
 
 def run(service: Service) -> None:
@@ -87,13 +88,17 @@ def _protocol(timeout: float, most: int) -> type[asyncio.Protocol]:
             if self._patience is None and self._settled():
                 self._wait()  # a further request on the same connection
             self._received += len(data)
-            if self._patience is not None and self._received >= _PART:
-                self._patience.cancel()
-                self._wait()
             super().data_received(data)
-            if self._patience is not None and self._arrived():
-                self._patience.cancel()
-                self._patience = None
+            if self._patience is None or (self._received < _PART and not self._arrived()):
+                return
+            self._patience.cancel()
+            self._patience = None
+            if self._arrived():
+                return
+            if self._settled():
+                self._give_up()  # headers without end
+            else:
+                self._wait()
 
         def connection_lost(self, exc: Exception | None) -> None:
             if self._patience is not None:

@@ -226,6 +226,12 @@ def test_what_is_no_request_harms_nobody(serve: Callable[..., Process]) -> None:
             b"Content-Length: 10000000000\r\n\r\n"
         )
         assert b" 413 " in each.recv(100)
+    # Headers without end are cut off.
+    with service.socket() as each, contextlib.suppress(ConnectionError):
+        each.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\n")
+        for i in range(100_000):
+            each.sendall(b"X%d: %s\r\n" % (i, b"y" * 1000))
+        pytest.fail("100 MB of headers were taken")
     assert service.ask("POST", "/indexes/words/search", {"query": "wing"})[0] == 200
     assert service.process.poll() is None
     assert not [line for line in service.log if "Traceback" in line]
