@@ -28,6 +28,7 @@ from sparseret.serve.page_routes import page_routes
 from sparseret.serve.problems import Problem, ProblemType, problem_of
 from sparseret.serve.search_routes import search_routes
 from sparseret.serve.service import Service
+from sparseret.serve.shortcut import Shortcut
 from sparseret.serve.tei_routes import tei_routes
 
 __all__ = ["create_app"]
@@ -78,7 +79,7 @@ def create_app(service: Service) -> FastAPI:
         lifespan=lifespan,
         docs_url=None,  # these pages come from elsewhere
         redoc_url=None,
-        middleware=[*([cors] if allowed else []), front],
+        middleware=[*([cors] if allowed else []), front, Middleware(Shortcut, service=service)],
     )
     for routes in (search_routes, tei_routes, document_routes, index_routes, about_routes):
         app.include_router(routes(service))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+
 import numpy as np
 from fastapi import APIRouter, Path, Request
 from starlette.responses import Response
@@ -14,7 +16,9 @@ from sparseret.serve.searching import search_index
 from sparseret.serve.served import NAME
 from sparseret.serve.service import Service
 
-__all__ = ["INDEX", "search_routes"]
+__all__ = ["INDEX", "SEARCH", "search_endpoint", "search_routes"]
+
+SEARCH = "/indexes/{index}/search"
 
 INDEX = Path(description="Name of the index.", pattern=NAME, examples=["cranfield"])
 _EXAMPLES = {
@@ -26,16 +30,9 @@ _EXAMPLES = {
 _TEXTS = {"query": {"inputs": "lift of a wing"}, "documents": {"inputs": ["a", "b"], "top": 10}}
 
 
-def search_routes(service: Service) -> APIRouter:
-    """Routes for searching and for looking at vectors."""
-    router = APIRouter(tags=["search"], route_class=DirectRoute)
+def search_endpoint(service: Service) -> Callable[[Request, str], Awaitable[Response]]:
+    """What answers ``POST /indexes/{index}/search``."""
 
-    @router.post(
-        "/indexes/{index}/search",
-        summary="Search an index by text, by vectors, or by documents like those wanted",
-        responses={200: {"model": models.SearchAnswer}, **responses(404, 415, 422, 424)},
-        openapi_extra=takes(models.SearchRequest, _EXAMPLES),
-    )
     async def search(request: Request, index: str = INDEX) -> Response:
         opened = service.indexes[index].opened
         wanted = await service.body(request, models.SearchRequest)
@@ -46,6 +43,21 @@ def search_routes(service: Service) -> APIRouter:
         return await service.read(
             request, lambda ticket: answer(search_index(opened, wanted, ticket))
         )
+
+    return search
+
+
+def search_routes(service: Service) -> APIRouter:
+    """Routes for searching and for looking at vectors."""
+    router = APIRouter(tags=["search"], route_class=DirectRoute)
+    router.add_api_route(
+        SEARCH,
+        search_endpoint(service),
+        methods=["POST"],
+        summary="Search an index by text, by vectors, or by documents like those wanted",
+        responses={200: {"model": models.SearchAnswer}, **responses(404, 415, 422, 424)},
+        openapi_extra=takes(models.SearchRequest, _EXAMPLES),
+    )
 
     @router.post(
         "/encode",

@@ -76,10 +76,15 @@ def _documents(
             explanation = retriever.explain(wanted.query, result.id, **feedback, **shared)
         elif wanted.explain:
             explanation = retriever.explain_vectors(vectors, result.id, **shared)
-        row = _result(result, explanation, wanted)
-        row.shares = dict(result.shares) or None
-        row.snippet = None if marker is None else marker.mark(result.text)
-        rows.append(row)
+        rows.append(
+            _result(
+                result,
+                wanted,
+                shares=dict(result.shares) or None,
+                snippet=None if marker is None else marker.mark(result.text),
+                explanation=None if explanation is None else _explained(explanation),
+            )
+        )
     return rows, found[0].missing if found else ()
 
 
@@ -101,14 +106,19 @@ def _parents(
         explanation = None
         if wanted.explain:
             explanation = opened.explain(wanted.query, best.id, **feedback, **shared)
-        row = _result(result, explanation, wanted)
-        row.shares = dict(best.shares) or None
-        row.snippet = None if marker is None else marker.mark(best.text)
-        row.passages = [
-            models.PassageBody(start=p.start, end=p.end, score=p.score, text=p.text)
-            for p in result.passages
-        ]
-        rows.append(row)
+        rows.append(
+            _result(
+                result,
+                wanted,
+                shares=dict(best.shares) or None,
+                snippet=None if marker is None else marker.mark(best.text),
+                explanation=None if explanation is None else _explained(explanation),
+                passages=[
+                    models.PassageBody(start=p.start, end=p.end, score=p.score, text=p.text)
+                    for p in result.passages
+                ],
+            )
+        )
     return rows, found[0].missing if found else ()
 
 
@@ -146,7 +156,7 @@ class _Marker:
 
 
 def _result(
-    result: Result | ParentResult, explanation: Explanation | None, wanted: models.SearchRequest
+    result: Result | ParentResult, wanted: models.SearchRequest, **more: Any
 ) -> models.ResultBody:
     return models.ResultBody(
         id=result.id,
@@ -154,7 +164,7 @@ def _result(
         title=result.title,
         text=result.text if wanted.text else None,
         metadata=dict(result.metadata),
-        explanation=None if explanation is None else _explained(explanation),
+        **more,
     )
 
 

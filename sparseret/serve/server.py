@@ -39,6 +39,7 @@ def run(service: Service) -> None:
         ws="none",
         log_level="warning",
         access_log=False,
+        proxy_headers=False,
         server_header=False,
         timeout_graceful_shutdown=int(settings.shutdown_timeout),
     )
