@@ -42,6 +42,8 @@ from benchmarks.scale.tables import markdown as scale_markdown
 from benchmarks.scale.tables import plot_report as plot_scale
 from benchmarks.sdr import OverlapReport
 from benchmarks.sdr import markdown as sdr_markdown
+from benchmarks.service import ServiceReport
+from benchmarks.service import markdown as service_markdown
 from benchmarks.startup import StartupReport
 from benchmarks.startup import markdown as startup_markdown
 from benchmarks.targets import check, target_lines
@@ -86,6 +88,8 @@ _COMMANDS = {
     "../shared/data/cisi ../shared/data/nfcorpus ../shared/data/scifact",
     "hybrid-speed": "hybrid-speed --model MODEL --splade SPLADE --sets ../shared/data/cranfield "
     "../shared/data/scifact",
+    "service": "service --minutes 0 --sets cranfield ../shared/data/scifact",
+    "service-soak": "service --minutes 30 --seconds 2 --out benchmarks/results/service-soak",
 }
 """The results that a full page is made of, and the command that makes each."""
 
@@ -124,6 +128,7 @@ _OTHERS = (
     ("Codes of dense vectors", _Kind(CodesReport, codes_markdown, None, lambda _: [])),
     ("Hybrid search", _Kind(HybridReport, hybrid_markdown, None, lambda _: [])),
     ("Cost of legs", _Kind(HybridSpeedReport, hybrid_speed_markdown, None, lambda _: [])),
+    ("HTTP service", _Kind(ServiceReport, service_markdown, None, lambda _: [])),
     ("Binary codes", _Kind(OverlapReport, sdr_markdown, None, lambda _: [])),
 )
 

@@ -22,6 +22,7 @@ from benchmarks.records_io import read_json
 from benchmarks.say import say
 from benchmarks.scale.records import ScaleReport
 from benchmarks.sdr import OverlapReport
+from benchmarks.service import ServiceReport
 from benchmarks.startup import StartupReport
 from benchmarks.top_k import TopKReport
 from benchmarks.two_stage.records import TwoStageReport
@@ -36,6 +37,7 @@ _KINDS: dict[str, type[Any]] = {
     "trained": CodesReport,
     "hybrids": HybridReport,
     "leg_times": HybridSpeedReport,
+    "soaks": ServiceReport,
     "overlap_searches": OverlapReport,
     "swept": VectorReport,
     "kept": RecallReport,

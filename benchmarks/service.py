@@ -31,7 +31,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 
 from benchmarks.environment import Environment, environment, environment_lines
 from benchmarks.markdown import table
@@ -345,6 +344,8 @@ def _soak(
     minutes: float,
 ) -> Soak:
     mixed = _Mixed(port, queries)
+    import psutil
+
     threads = [threading.Thread(target=mixed.search, args=(i,)) for i in range(3)]
     threads += [threading.Thread(target=mixed.write, args=(i,)) for i in range(2)]
     for thread in threads:

@@ -24,6 +24,7 @@ from benchmarks.promises import (
     projecting,
     searching,
     selecting,
+    serving,
 )
 from benchmarks.promises.target import Target
 from benchmarks.ranges.records import RangeReport
@@ -31,6 +32,7 @@ from benchmarks.recall import RecallReport
 from benchmarks.result_files import read_results
 from benchmarks.scale.records import ScaleReport
 from benchmarks.sdr import OverlapReport
+from benchmarks.service import ServiceReport
 from benchmarks.startup import StartupReport
 from benchmarks.top_k import TopKReport
 from benchmarks.vectors.records import VectorReport
@@ -122,6 +124,14 @@ PROMISES: tuple[Promise, ...] = (
         "inference-free queries are encoded in ≤ 1.1 × BM25's time",
         "python -m benchmarks encoding --texts ../shared/data/scifact",
         ((EncodingReport, encoding.queries),),
+    ),
+    Promise(
+        "HTTP service: adds < 0.5 ms to a search (p50)",
+        "python -m benchmarks service --minutes 0", ((ServiceReport, serving.adds),),
+    ),
+    Promise(
+        "HTTP service: 30 minutes of searches and writes and a kill: no error, nothing lost",
+        "python -m benchmarks service --minutes 30", ((ServiceReport, serving.keeps),),
     ),
     Promise(
         "binary codes, 1M of 2,048 cells with 40 active: ≥ 10 × as fast as faiss IndexBinaryFlat",
