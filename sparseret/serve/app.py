@@ -97,7 +97,7 @@ def create_app(service: Service) -> FastAPI:
 
 def _refresh(service: Service, over: threading.Event) -> None:
     while not over.wait(service.settings.refresh):
-        with suppress(SparseretError):  # then the state that was read before is served on
+        with suppress(SparseretError, OSError):  # then the state that was read before is served on
             service.indexes.refresh()
 
 

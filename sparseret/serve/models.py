@@ -39,7 +39,7 @@ __all__ = [
     "SparseValue",
     "TermBody",
     "WeightedTerm",
-]  # fmt: skip
+]
 
 Text = Annotated[str, Field(max_length=2**24)]
 Id = Annotated[str, Field(min_length=1, max_length=2**16)]

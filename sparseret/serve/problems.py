@@ -14,10 +14,10 @@ from starlette.responses import Response
 
 from sparseret import errors
 
-__all__ = ["RESPONSES", "Problem", "ProblemBody", "ProblemType", "problem_of", "responses"]
+__all__ = ["Problem", "ProblemBody", "ProblemType", "problem_of", "responses"]
 
 ProblemType = Literal[
-    "Unhealthy", "Backend", "Overloaded", "Validation", "Tokenizer", "Empty", "NotFound",
+    "Backend", "Overloaded", "Validation", "Tokenizer", "Empty", "NotFound",
     "Conflict", "Unauthorized", "Forbidden", "Timeout", "Unsupported",
 ]  # fmt: skip
 
@@ -94,7 +94,7 @@ def problem_of(error: Exception, told: Callable[[str], str] = lambda text: text)
 
 def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """What OpenAPI says of these statuses, and of those that any request may have."""
-    return {status: RESPONSES[status] for status in (*statuses, 401, 403, 413, 429, 504)}
+    return {status: _RESPONSES[status] for status in (*statuses, 401, 403, 413, 429, 504)}
 
 
 def _response(description: str, **example: str) -> dict[str, Any]:
@@ -102,26 +102,23 @@ def _response(description: str, **example: str) -> dict[str, Any]:
     return {"description": description, "model": ProblemBody, "content": content}
 
 
-RESPONSES: Mapping[int, dict[str, Any]] = {
+_RESPONSES: Mapping[int, dict[str, Any]] = {
     400: _response("Nothing was given", error="`inputs` cannot be empty", error_type="Empty"),
     401: _response("No key, or an unknown one", error="a key is needed", error_type="Unauthorized"),
     403: _response("The key, or the page, may not", error="needs a key that may write",
                    error_type="Forbidden"),
     404: _response("No such index or document", error="no index 'news'", error_type="NotFound"),
-    405: _response("Another method", error="Method Not Allowed", error_type="Unsupported"),
     409: _response("In the way of what is there", error="document id 'a' is in the index already",
                    error_type="Conflict"),
     413: _response("Larger than the limit", error="batch size 33 > maximum allowed batch size 32",
                    error_type="Validation"),
     415: _response("Another content type", error="send application/json",
                    error_type="Unsupported"),
-    421: _response("Another host", error="this service is not example.org", error_type="Forbidden"),
     422: _response("Values that cannot be", error="k: should be at least 1",
                    error_type="Validation"),
     424: _response("A model or a file is not there", error="no dense encoder is served",
                    error_type="Backend"),
     429: _response("Too busy", error="the service is overloaded", error_type="Overloaded"),
-    503: _response("Not well", error="unhealthy", error_type="Unhealthy"),
     504: _response("Took too long", error="the request took longer than 30 s",
                    error_type="Timeout"),
     507: _response("The disk refused", error="no space left on device", error_type="Backend"),

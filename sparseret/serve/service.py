@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
@@ -120,25 +120,23 @@ class Service:
 
     def sparse_encoder(self) -> Encoder:
         """That of the service, or of the first index that has one. Raises Problem (424)."""
-        for encoder in self.encoders.values():
+        for encoder in self._encoders():
             if not isinstance(encoder, DenseEncoder):
                 return encoder
-        for index in self.indexes.all():
-            for encoder in index.retriever.current_encoders.values():
-                if not isinstance(encoder, DenseEncoder):
-                    return encoder
         raise Problem(424, "Backend", "no encoder of sparse vectors is served: give --encoder")
 
     def dense_encoder(self) -> DenseEncoder:
         """That of the service, or of the first index that has one. Raises Problem (424)."""
-        for encoder in self.encoders.values():
+        for encoder in self._encoders():
             if isinstance(encoder, DenseEncoder):
                 return encoder
-        for index in self.indexes.all():
-            for encoder in index.retriever.current_encoders.values():
-                if isinstance(encoder, DenseEncoder):
-                    return encoder
         raise Problem(424, "Backend", "no encoder of dense vectors is served: give --encoder")
+
+    def _encoders(self) -> Iterator[Encoder | DenseEncoder]:
+        """Those of the service, then those of its indexes as they are now."""
+        yield from self.encoders.values()
+        for index in self.indexes.all():
+            yield from index.retriever.current_encoders.values()
 
     def encoders_served(self) -> list[Encoder | DenseEncoder]:
         """Those behind ``/embed_sparse`` and ``/embed``, where there are any."""
